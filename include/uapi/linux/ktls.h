@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * AF_KTLS: sockets that carry application data as TLS or DTLS records.
+ *
+ * A program connects a TCP or UDP socket (the carrier), does the handshake over it in
+ * userspace, and then:
+ *
+ *	fd = socket(AF_KTLS, SOCK_STREAM, 0);
+ *	bind(fd, &(struct sockaddr_ktls){ AF_KTLS, 0, carrier }, sizeof(...));
+ *	setsockopt(fd, SOL_TLS, TLS_TX, &keys, sizeof(keys));	(struct tls12_crypto_info_*)
+ *	setsockopt(fd, SOL_TLS, TLS_RX, &keys, sizeof(keys));
+ *
+ * From there fd is a socket as any other; what is written leaves as records, what is read
+ * was authenticated. The structs, constants and control messages of <linux/tls.h> at level
+ * SOL_TLS mean here what they mean there.
+ *
+ * States: created -> bound (bind) -> TX keyed and/or RX keyed (TLS_TX, TLS_RX, in either
+ * order) -> created again (KTLS_DETACH) or closed. A direction without a key answers ENOKEY.
+ *
+ * bind(2) fails with
+ *	EINVAL		wrong length, skt_flags not 0, already bound
+ *	EAFNOSUPPORT	skt_family is not AF_KTLS
+ *	EBADF, ENOTSOCK	skt_fd is not a descriptor, not a socket
+ *	EPROTOTYPE	the carrier's protocol does not fit the socket's type
+ *	ENOTCONN	the carrier is not connected
+ *	EBUSY		the carrier has a ULP, an encapsulation or another owner
+ *
+ * While RX is keyed, receiving on the carrier fails with EBUSY; while TX is keyed, so does
+ * sending. connect(AF_UNSPEC) and listen() on a carrier fail. Its descriptor may be closed.
+ *
+ * setsockopt(SOL_TLS, TLS_TX | TLS_RX) fails with
+ *	ENOTCONN	not bound
+ *	EINVAL		unknown version or cipher, wrong size, a change the protocol forbids
+ *	ENOENT		the kernel has no such cipher
+ *	EBUSY		a key is there and may not be replaced now
+ *	EFAULT		bad address
+ *
+ * send(2) and its kin fail with
+ *	ENOTCONN	not bound
+ *	ENOKEY		no TLS_TX key
+ *	EBADMSG		all sequence numbers of the key are used
+ *	EINVAL		an empty record of a type other than application data; a bad cmsg
+ *	EOPNOTSUPP	a flag that has no meaning here (MSG_OOB, ...)
+ *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP
+ *
+ * recv(2) and its kin fail with
+ *	ENOTCONN	not bound
+ *	ENOKEY		no TLS_RX key
+ *	EIO		the next record is not application data and there is no room for a cmsg
+ *			that tells its type (splice: EINVAL); the record stays readable. A
+ *			close_notify is end of file instead
+ *	EBADMSG		a record failed authentication, or is shorter than nonce and tag
+ *	EMSGSIZE	a record is longer than TLS allows
+ *	EINVAL		a record has another version
+ *	ECONNABORTED	KTLS_STRICT_EOF: the carrier ended without close_notify
+ *	EAGAIN, EINTR, ECONNRESET, ...		as TCP
+ * EBADMSG, EMSGSIZE and EINVAL from the record layer are final for the receiving direction;
+ * sending goes on, and the carrier is not touched.
+ */
+#ifndef _UAPI_LINUX_KTLS_H
+#define _UAPI_LINUX_KTLS_H
+
+#include <linux/types.h>
+#include <linux/socket.h>
+
+/* The number that DECnet had; the module parameter family= chooses another. */
+#ifndef AF_KTLS
+#define AF_KTLS			12
+#define PF_KTLS			AF_KTLS
+#endif
+
+#ifndef SOL_TLS
+#define SOL_TLS			282
+#endif
+/* The level of the options below, whatever number the family has. */
+#define SOL_KTLS		12
+
+#ifndef DTLS_1_2_VERSION
+#define DTLS_1_2_VERSION	0xfefd
+#endif
+
+struct sockaddr_ktls {
+	__kernel_sa_family_t	skt_family;	/* AF_KTLS */
+	__u16			skt_flags;	/* 0 */
+	__s32			skt_fd;		/* the carrier: a TCP or UDP socket */
+};
+
+/* Options of SOL_TLS that older <linux/tls.h> lack. */
+#ifndef TLS_TX_ZEROCOPY_RO
+#define TLS_TX_ZEROCOPY_RO	3
+#endif
+#ifndef TLS_RX_EXPECT_NO_PAD
+#define TLS_RX_EXPECT_NO_PAD	4
+#endif
+/*
+ * get, set: __u16, the largest payload of a record sent, 64 to 16384 (RFC 8449 and
+ * max_fragment_length). EINVAL: another size or value. EBUSY: a record is open.
+ */
+#ifndef TLS_TX_MAX_PAYLOAD_LEN
+#define TLS_TX_MAX_PAYLOAD_LEN	5
+#endif
+
+/* Options of SOL_KTLS. ENOPROTOOPT: any other. */
+
+/* get: struct ktls_info; a shorter buffer gets the beginning, the length says how much. */
+#define KTLS_INFO		1
+/*
+ * set, no value: gives the carrier back. The open record is completed and what is sealed
+ * is sent first. Afterwards the socket is as created, and reading the carrier continues at
+ * the next undelivered record. ENOTCONN: not bound. EBUSY: a record is half sent or half
+ * read, or bytes of KTLS_PREPEND_RX are left.
+ */
+#define KTLS_DETACH		2
+/* get, set: int, KTLS_CONTROL_DEFAULT or KTLS_CONTROL_QUEUE. EINVAL: another. */
+#define KTLS_CONTROL		3
+/* get, set: int, 0 or 1: a carrier that ends without close_notify is ECONNABORTED, not 0. */
+#define KTLS_STRICT_EOF		4
+/* get, set: int, datagram: width of the replay window. EOPNOTSUPP on a stream. */
+#define KTLS_REPLAY_WINDOW	5
+/*
+ * set: raw bytes that a handshake library had already read off the carrier, parsed before
+ * what the carrier holds. May be called several times before TLS_RX. ENOTCONN: not bound.
+ * EBUSY: RX is keyed. EMSGSIZE: over KTLS_PREPEND_MAX in all. ENOMEM, EFAULT.
+ */
+#define KTLS_PREPEND_RX		6
+#define KTLS_PREPEND_MAX	65536
+/* get, set: int, datagram: bytes of a record of a batch, 0: none. EOPNOTSUPP on a stream. */
+#define KTLS_SEGMENT		7
+
+/* Non-data records are delivered in order with the data (see EIO above). */
+#define KTLS_CONTROL_DEFAULT	0
+/*
+ * Non-data records go to the error queue: recvmsg(MSG_ERRQUEUE) returns them one by one,
+ * with the same control message; poll says POLLPRI. Plain reads never see them. When
+ * KTLS_CONTROL_MAX wait there, reading of the carrier pauses until one is taken.
+ */
+#define KTLS_CONTROL_QUEUE	1
+#define KTLS_CONTROL_MAX	64
+
+/* ktls_info.flags */
+#define KTLS_F_BOUND		(1U << 0)	/* has a carrier */
+#define KTLS_F_TX		(1U << 1)	/* has a TLS_TX key */
+#define KTLS_F_RX		(1U << 2)	/* has a TLS_RX key */
+#define KTLS_F_CLOSE_NOTIFY_SENT	(1U << 3)
+#define KTLS_F_CLOSE_NOTIFY_RCVD	(1U << 4)
+#define KTLS_F_TRUNCATED	(1U << 5)	/* the carrier ended without close_notify */
+#define KTLS_F_TRUNCATED_RECORD	(1U << 6)	/* ... in the middle of a record */
+#define KTLS_F_RX_DEAD		(1U << 7)	/* a bad record ended the direction */
+#define KTLS_F_TX_DEAD		(1U << 8)	/* the carrier or the sequence numbers ended it */
+
+/* One direction of a socket. */
+struct ktls_dir_info {
+	__u16	version;	/* TLS_1_2_VERSION, ...; 0: no key */
+	__u16	cipher;		/* TLS_CIPHER_* */
+	__u32	rekeys;		/* keys installed after the first */
+	__u8	rec_seq[8];	/* of the next record */
+	__u64	records;
+	__u64	bytes;		/* payload */
+	__u64	control_records; /* those of records that are not application data */
+};
+
+/* Grows at its end only. */
+struct ktls_info {
+	__u32	flags;		/* KTLS_F_* */
+	__u32	max_payload;	/* of a record sent */
+	struct ktls_dir_info	tx;
+	struct ktls_dir_info	rx;
+	/* Records not delivered, by cause. */
+	__u64	rx_bad_tag;
+	__u64	rx_bad_length;
+	__u64	rx_bad_version;
+	__u32	tx_queued;	/* bytes of sealed records that the carrier has not taken */
+	__u32	rx_queued;	/* opened payload bytes that nobody has read */
+};
+
+#endif /* _UAPI_LINUX_KTLS_H */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The ciphers: what distinguishes them, a const row each. */
+#ifndef KTLS_CIPHER_H
+#define KTLS_CIPHER_H
+
+#include "bytes.h"
+
+#define KTLS_NONCE_LEN		12	/* of every AEAD that TLS uses */
+#define KTLS_IV_MAX		16	/* of the kernel's AEADs: CCM has a byte before the nonce */
+#define KTLS_TAG_LEN		16	/* of every cipher here */
+#define KTLS_SEQ_LEN		8
+#define KTLS_CRYPTO_INFO_MAX	56	/* the largest struct tls12_crypto_info_* of the table */
+
+/**
+ * struct ktls_cipher - a cipher, and where its key material lies in the UAPI's struct
+ * @id: TLS_CIPHER_*
+ * @name: for people
+ * @aead: of the kernel's crypto API
+ * @key_len: bytes of the key
+ * @salt_len: bytes of the nonce's fixed part that the UAPI calls salt
+ * @iv_len: bytes of what the UAPI calls iv
+ * @explicit_len: bytes of the nonce that travel in each TLS 1.2 record (RFC 5288 3), 0
+ *	where the nonce is the iv XOR the sequence number (RFC 7905 2)
+ * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte
+ * @info_len: size of the struct
+ * @key_at: offset of the key in the struct; likewise @salt_at, @iv_at, @seq_at
+ */
+struct ktls_cipher {
+	u16 id;
+	const char *name;
+	const char *aead;
+	u8 key_len;
+	u8 salt_len;
+	u8 iv_len;
+	u8 explicit_len;
+	u8 iv_prefix;
+	u8 info_len;
+	u8 key_at;
+	u8 salt_at;
+	u8 iv_at;
+	u8 seq_at;
+};
+
+const struct ktls_cipher *ktls_cipher_find(u16 id);
+
+#endif /* KTLS_CIPHER_H */
