@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "ktls_test.h"
+
+#include <dirent.h>
+#include <linux/sockios.h>
+#include <time.h>
+
+bool kernel_tls(void)
+{
+	const char *peer = getenv("KTLS_PEER");
+
+	return peer && !strcmp(peer, "tls");
+}
+
+/* A connection over loopback: fds[0] connected, fds[1] accepted. */
+int tcp_pair(int family, int fds[2])
+{
+	struct sockaddr_in6 addr = { .sin6_family = family };
+	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(addr);
+	int listener = socket(family, SOCK_STREAM, 0), one = 1, i;
+
+	if (family == AF_INET)
+		((struct sockaddr_in *)&addr)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	else
+		addr.sin6_addr = in6addr_loopback;
+	fds[0] = socket(family, SOCK_STREAM, 0);
+	if (bind(listener, (void *)&addr, len) || listen(listener, 1) ||
+	    getsockname(listener, (void *)&addr, &len) || connect(fds[0], (void *)&addr, len))
+		return -1;
+	fds[1] = accept(listener, NULL, NULL);
+	close(listener);
+	for (i = 0; i < 2; i++) {
+		time_limit(fds[i], TIME_LIMIT);
+		setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	}
+	return fds[1] < 0 ? -1 : 0;
+}
+
+/* Lets no blocking call on @fd take longer. */
+void time_limit(int fd, int seconds)
+{
+	struct timeval limit = { .tv_sec = seconds };
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+}
+
+int nonblocking(int fd, bool on)
+{
+	return fcntl(fd, F_SETFL, on ? O_NONBLOCK : 0);
+}
+
+int tls_bind(int fd, int carrier)
+{
+	struct sockaddr_ktls addr = { .skt_family = AF_KTLS, .skt_fd = carrier };
+
+	return bind(fd, (void *)&addr, sizeof(addr));
+}
+
+/* A TLS socket without keys on @carrier, whose descriptor is used up; -1. */
+int tls_attach(int carrier)
+{
+	int fd;
+
+	if (kernel_tls())
+		return setsockopt(carrier, IPPROTO_TCP, TCP_ULP, "tls", 4) ? -1 : carrier;
+	fd = socket(AF_KTLS, SOCK_STREAM, 0);
+	if (fd < 0 || tls_bind(fd, carrier))
+		return -1;
+	time_limit(fd, TIME_LIMIT);
+	close(carrier);
+	return fd;
+}
+
+int tls_key(int fd, int direction, const struct keys *keys)
+{
+	union crypto_info info;
+	socklen_t len = keys_info(keys, &info);
+
+	return setsockopt(fd, SOL_TLS, direction, &info, len);
+}
+
+static int keyed(int carrier, const struct keys *tx, const struct keys *rx)
+{
+	int fd = tls_attach(carrier);
+
+	if (fd < 0 || tls_key(fd, TLS_TX, tx) || tls_key(fd, TLS_RX, rx))
+		return -1;
+	return fd;
+}
+
+/* Two TLS sockets that are each other's peer. */
+int tls_pair(int family, uint16_t cipher, int *fd, int *other)
+{
+	struct keys there, back;
+	int fds[2];
+
+	keys_make(&there, cipher, 1);
+	keys_make(&back, cipher, 2);
+	if (tcp_pair(family, fds))
+		return -1;
+	*fd = keyed(fds[0], &there, &back);
+	*other = keyed(fds[1], &back, &there);
+	return *fd < 0 || *other < 0 ? -1 : 0;
+}
+
+/* One TLS socket, and the raw end of its connection with the keys. */
+int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
+{
+	int fds[2];
+
+	keys_make(&peer->tx, cipher, 1);
+	keys_make(&peer->rx, cipher, 2);
+	if (tcp_pair(family, fds))
+		return -1;
+	peer->fd = fds[1];
+	*fd = keyed(fds[0], &peer->rx, &peer->tx);
+	return *fd < 0 ? -1 : 0;
+}
+
+/* For teardown: the test may have closed it. */
+void peer_close(struct peer *peer)
+{
+	if (peer->fd >= 0)
+		close(peer->fd);
+	peer->fd = -1;
+}
+
+/* Bytes in which a displacement shows. */
+void fill(void *buf, size_t len, unsigned int seed)
+{
+	uint32_t state = seed * 2654435761u + 1;
+	uint8_t *p = buf;
+
+	while (len--) {
+		state = state * 1664525 + 1013904223;
+		*p++ = state >> 24;
+	}
+}
+
+int send_all(int fd, const void *buf, size_t len)
+{
+	const uint8_t *p = buf;
+	ssize_t n;
+
+	for (; len; p += n, len -= n) {
+		n = send(fd, p, len, MSG_NOSIGNAL);
+		if (n <= 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* Bytes received until @len or the end; -1. */
+ssize_t recv_all(int fd, void *buf, size_t len)
+{
+	size_t done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = recv(fd, (uint8_t *)buf + done, len - done, 0);
+		if (n < 0)
+			return -1;
+		if (!n)
+			break;
+		done += n;
+	}
+	return done;
+}
+
+ssize_t send_type(int fd, uint8_t type, const void *buf, size_t len, int flags)
+{
+	union { struct cmsghdr align; char bytes[CMSG_SPACE(1)]; } control = {};
+	struct iovec iov = { (void *)buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_TLS;
+	cmsg->cmsg_type = TLS_SET_RECORD_TYPE;
+	cmsg->cmsg_len = CMSG_LEN(1);
+	*CMSG_DATA(cmsg) = type;
+	return sendmsg(fd, &msg, flags);
+}
+
+/* As recv(); *type is 0 where no control message told it. */
+ssize_t recv_type(int fd, void *buf, size_t len, int flags, uint8_t *type)
+{
+	union { struct cmsghdr align; char bytes[CMSG_SPACE(1)]; } control = {};
+	struct iovec iov = { buf, len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(fd, &msg, flags);
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	*type = 0;
+	if (n >= 0 && cmsg && cmsg->cmsg_level == SOL_TLS &&
+	    cmsg->cmsg_type == TLS_GET_RECORD_TYPE)
+		*type = *CMSG_DATA(cmsg);
+	return n;
+}
+
+/* Which of @events hold at this moment. */
+int poll_now(int fd, int events)
+{
+	struct pollfd pfd = { fd, events, 0 };
+
+	return poll(&pfd, 1, 0) < 0 ? -1 : pfd.revents;
+}
+
+/* Waits until one of @events holds. */
+int poll_wait(int fd, int events)
+{
+	struct pollfd pfd = { fd, events, 0 };
+
+	return poll(&pfd, 1, TIME_LIMIT * 1000) < 0 ? -1 : pfd.revents;
+}
+
+static int wait_count(int fd, unsigned long request, int least, int most)
+{
+	time_t end = time(NULL) + TIME_LIMIT;
+	int n = 0;
+
+	do {
+		if (ioctl(fd, request, &n))
+			return -1;
+		if (n >= least && n <= most)
+			return 0;
+		poll(NULL, 0, 1);
+	} while (time(NULL) <= end);
+	return -1;
+}
+
+/* Waits until what was sent on a TCP socket is in its peer's receive queue. */
+int wait_delivered(int fd)
+{
+	return wait_count(fd, SIOCOUTQ, 0, 0);
+}
+
+/* Waits until a TCP socket holds @bytes or more. */
+int wait_inq(int fd, int bytes)
+{
+	return wait_count(fd, SIOCINQ, bytes, INT32_MAX);
+}
+
+int get_info(int fd, struct ktls_info *info)
+{
+	socklen_t len = sizeof(*info);
+
+	memset(info, 0, sizeof(*info));
+	return getsockopt(fd, SOL_KTLS, KTLS_INFO, info, &len);
+}
+
+/* The number after @name in a file of lines "name number"; -1. */
+long proc_counter(const char *path, const char *name)
+{
+	FILE *file = fopen(path, "r");
+	long value, found = -1;
+	char key[64];
+
+	while (file && fscanf(file, "%63s %ld%*[^\n]", key, &value) == 2)
+		if (!strcmp(key, name))
+			found = value;
+	if (file)
+		fclose(file);
+	return found;
+}
+
+int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n;
+}
