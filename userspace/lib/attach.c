@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "conn.h"
+#include "secrets.h"
+
+/* What speaks against the kernel before it is asked. */
+static int check_handshake(struct ktls_conn *conn)
+{
+	const struct ktls_wire *wire = &conn->wire;
+	SSL *ssl = conn->ssl;
+
+	if (SSL_version(ssl) != TLS1_2_VERSION)
+		return ktls_decline(conn, EOPNOTSUPP, "the kernel carries TLS 1.2, this is %s",
+				    SSL_get_version(ssl));
+	if (!ktls_cipher_find(SSL_get_current_cipher(ssl)))
+		return ktls_decline(conn, EOPNOTSUPP,
+				    "the kernel has no cipher for %s: allow AES-GCM, ChaCha20-Poly1305 or AES-128-CCM",
+				    SSL_get_cipher_name(ssl));
+	if (SSL_get_current_compression(ssl))
+		return ktls_decline(conn, EOPNOTSUPP, "the kernel does not do TLS compression");
+	/* What OpenSSL has opened already cannot be given back. */
+	if (SSL_has_pending(ssl))
+		return ktls_decline(conn, EOPNOTSUPP, "the peer's Finished shares its record");
+	if (wire->unframed || !wire->tx.sealed || !wire->rx.sealed ||
+	    !ktls_flow_is_whole(&wire->tx) || !ktls_flow_is_whole(&wire->rx))
+		return ktls_decline(conn, EOPNOTSUPP, "the records could not be counted");
+	return 0;
+}
+
+static int check(struct ktls_conn *conn)
+{
+	const char *why;
+
+	if (conn->flags & KTLS_USERSPACE)
+		return ktls_decline(conn, EOPNOTSUPP, "the program asked for userspace");
+	if (!(ktls_available(&why) & KTLS_CAN_TLS12))
+		return ktls_decline(conn, EAFNOSUPPORT, "%s", why);
+	return check_handshake(conn);
+}
+
+static int open_socket(struct ktls_conn *conn)
+{
+	struct sockaddr_ktls addr = { .skt_fd = conn->wire.fd };
+	int type = SOCK_STREAM | SOCK_CLOEXEC;
+	int err;
+
+	if (fcntl(conn->wire.fd, F_GETFL) & O_NONBLOCK)
+		type |= SOCK_NONBLOCK;
+	conn->fd = socket(ktls_family(), type, 0);
+	if (conn->fd < 0)
+		return ktls_decline(conn, errno, "%s", ktls_explain_socket(errno));
+	addr.skt_family = (__kernel_sa_family_t)ktls_family();
+	if (!bind(conn->fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return 0;
+	err = errno;
+	return ktls_decline(conn, err, "the kernel does not take the TCP socket: %s%s",
+			    strerror(err),
+			    err == EBUSY ? " (another protocol sits on it)" : "");
+}
+
+static int install_key(struct ktls_conn *conn, int direction, const struct ktls_keys *keys)
+{
+	const union ktls_key *key = direction == TLS_TX ? &keys->tx : &keys->rx;
+	int err;
+
+	if (!setsockopt(conn->fd, SOL_TLS, direction, key, keys->cipher->info_size))
+		return 0;
+	err = errno;
+	if (err == ENOENT)
+		return ktls_decline(conn, err,
+				    "the kernel lacks the cipher of %s: load its crypto modules",
+				    SSL_get_cipher_name(conn->ssl));
+	return ktls_decline(conn, err, "the kernel does not take the keys: %s", strerror(err));
+}
+
+/* rfc6066 4: a peer that negotiated max_fragment_length takes no longer records. */
+static int limit_payload(struct ktls_conn *conn)
+{
+	uint8_t code = SSL_SESSION_get_max_fragment_length(SSL_get_session(conn->ssl));
+	uint16_t len = (uint16_t)(256U << code);
+
+	if (code == TLSEXT_max_fragment_length_DISABLED ||
+	    code > TLSEXT_max_fragment_length_4096)
+		return 0;
+	if (!setsockopt(conn->fd, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &len, sizeof(len)))
+		return 0;
+	return ktls_decline(conn, errno, "the kernel does not limit records to %d bytes: %s",
+			    len, strerror(errno));
+}
+
+/* What came behind the peer's Finished, perhaps a part of a record. */
+static int hand_over_leftover(struct ktls_conn *conn)
+{
+	const struct ktls_wire *wire = &conn->wire;
+	socklen_t len = (socklen_t)(wire->end - wire->start);
+
+	if (!len || !setsockopt(conn->fd, SOL_KTLS, KTLS_PREPEND_RX, wire->in + wire->start, len))
+		return 0;
+	return ktls_decline(conn, errno, "the kernel does not take %u bytes already read: %s",
+			    len, strerror(errno));
+}
+
+/* RX comes last: once it is keyed the kernel reads TCP and there is no way back. */
+static int install(struct ktls_conn *conn)
+{
+	struct ktls_keys keys;
+	int ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
+
+	if (ret)
+		return ktls_decline(conn, -ret, "OpenSSL does not derive the keys");
+	ret = limit_payload(conn);
+	if (!ret)
+		ret = install_key(conn, TLS_TX, &keys);
+	if (!ret)
+		ret = hand_over_leftover(conn);
+	if (!ret)
+		ret = install_key(conn, TLS_RX, &keys);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return ret;
+}
+
+int ktls_attach(struct ktls_conn *conn)
+{
+	int ret = check(conn);
+
+	if (ret)
+		return ret;
+	ret = open_socket(conn);
+	if (!ret)
+		ret = install(conn);
+	if (ret && conn->fd >= 0) {
+		(void)setsockopt(conn->fd, SOL_KTLS, KTLS_DETACH, NULL, 0);
+		close(conn->fd);
+		conn->fd = -1;
+	}
+	return ret;
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include "conn.h"
+
+static bool is_address(const char *name)
+{
+	unsigned char buf[sizeof(struct in6_addr)];
+
+	return inet_pton(AF_INET, name, buf) == 1 || inet_pton(AF_INET6, name, buf) == 1;
+}
+
+/* rfc6066 3: literal addresses are not permitted in server_name. */
+static int name_peer(SSL *ssl, const char *name)
+{
+	if (is_address(name))
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+	return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
+}
+
+static int set_up_ssl(struct ktls_conn *conn, SSL_CTX *ctx, int is_server, const char *name)
+{
+	conn->ssl = SSL_new(ctx);
+	if (!conn->ssl)
+		return ktls_fail_ssl(conn);
+	conn->wire.rbio = BIO_new(BIO_s_mem());
+	conn->wire.wbio = BIO_new(BIO_s_mem());
+	SSL_set_bio(conn->ssl, conn->wire.rbio, conn->wire.wbio);
+	if (!conn->wire.rbio || !conn->wire.wbio)
+		return ktls_fail(conn, ENOMEM, "out of memory");
+	/* New keys would pass by the kernel unseen. */
+	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
+	SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+	SSL_set_read_ahead(conn->ssl, 0);
+	if (is_server) {
+		SSL_set_accept_state(conn->ssl);
+		return 0;
+	}
+	SSL_set_connect_state(conn->ssl);
+	if (name && !name_peer(conn->ssl, name))
+		return ktls_fail(conn, EINVAL, "not a host name or an address: %s", name);
+	return 0;
+}
+
+static bool permits_tls12(const SSL *ssl)
+{
+	long min = SSL_get_min_proto_version((SSL *)ssl);
+	long max = SSL_get_max_proto_version((SSL *)ssl);
+
+	return min <= TLS1_2_VERSION && (!max || max >= TLS1_2_VERSION) &&
+	       !(SSL_get_options(ssl) & SSL_OP_NO_TLSv1_2);
+}
+
+/*
+ * A program that takes TLS 1.2 and 1.3 alike gets the one that the kernel can carry. One
+ * that excludes 1.2 keeps its wish.
+ */
+static int choose_version(struct ktls_conn *conn)
+{
+	const char *why;
+	unsigned int can;
+
+	if (conn->flags & KTLS_USERSPACE)
+		return 0;
+	can = ktls_available(&why);
+	if (!(can & (KTLS_CAN_TLS12 | KTLS_CAN_TLS13)) && (conn->flags & KTLS_REQUIRE_KERNEL))
+		return ktls_fail(conn, EAFNOSUPPORT, "%s", why);
+	if (can & KTLS_CAN_TLS13 || !(can & KTLS_CAN_TLS12))
+		return 0;
+	if (permits_tls12(conn->ssl))
+		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
+	else if (conn->flags & KTLS_REQUIRE_KERNEL)
+		return ktls_fail(conn, EOPNOTSUPP,
+				 "the kernel carries TLS 1.2 only: allow it in the SSL_CTX");
+	return 0;
+}
+
+static int set_up(struct ktls_conn *conn, SSL_CTX *ctx, int tcp_fd, int is_server,
+		  const char *name)
+{
+	int ret = ktls_wire_init(&conn->wire, tcp_fd);
+
+	if (ret)
+		return ktls_fail(conn, -ret, "the TCP socket: %s", strerror(-ret));
+	ret = set_up_ssl(conn, ctx, is_server, name);
+	if (!ret)
+		ret = choose_version(conn);
+	return ret;
+}
+
+struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *server_name,
+			   unsigned int flags)
+{
+	struct ktls_conn *conn = calloc(1, sizeof(*conn));
+	int ret;
+
+	if (!conn) {
+		ktls_note_failure(ENOMEM, "out of memory");
+		return NULL;
+	}
+	ERR_clear_error();
+	conn->fd = -1;
+	conn->wire.fd = -1;
+	conn->flags = flags;
+	conn->events = is_server ? POLLIN : POLLOUT;
+	ret = set_up(conn, ctx, tcp_fd, is_server, server_name);
+	if (!ret)
+		return conn;
+	ktls_note_failure(-ret, conn->error);
+	ktls_close(conn);
+	errno = -ret;
+	return NULL;
+}
+
+static struct ktls_conn *make(SSL_CTX *ctx, int tcp_fd, int is_server, const char *name,
+			      unsigned int flags)
+{
+	struct ktls_conn *conn = ktls_new(ctx, tcp_fd, is_server, name, flags);
+	int ret = conn ? ktls_handshake(conn, -1) : 0;
+
+	if (!ret)
+		return conn;
+	ktls_note_failure(-ret, conn->error);
+	ktls_close(conn);
+	errno = -ret;
+	return NULL;
+}
+
+struct ktls_conn *ktls_accept(SSL_CTX *ctx, int tcp_fd, unsigned int flags)
+{
+	return make(ctx, tcp_fd, 1, NULL, flags);
+}
+
+struct ktls_conn *ktls_connect(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+			       unsigned int flags)
+{
+	return make(ctx, tcp_fd, 0, server_name, flags);
+}
+
+void ktls_close(struct ktls_conn *conn)
+{
+	if (!conn)
+		return;
+	/*
+	 * OpenSSL did not see how the connection was closed and would forget the session. rfc5246 7.2.1: not closing properly no longer forbids resumption.
+	 */
+	if (conn->phase == PHASE_OPEN && conn->rx_end >= 0)
+		SSL_set_shutdown(conn->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+	if (conn->fd >= 0)
+		close(conn->fd);
+	SSL_free(conn->ssl);
+	ktls_wire_free(&conn->wire);
+	free(conn);
+}
+
+int ktls_fd(const struct ktls_conn *conn)
+{
+	return conn->fd;
+}
+
+int ktls_poll_fd(const struct ktls_conn *conn)
+{
+	return conn->fd >= 0 ? conn->fd : conn->wire.fd;
+}
+
+int ktls_in_kernel(const struct ktls_conn *conn)
+{
+	return conn->fd >= 0;
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* What a connection is made of, and the calls between the library's files. */
+#ifndef KTLS_CONN_H
+#define KTLS_CONN_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <linux/ktls.h>
+
+#include "ktls.h"
+#include "wire.h"
+
+#define KTLS_SENTENCE	256
+
+struct ktls_keys;
+
+enum ktls_phase {
+	PHASE_HANDSHAKE,
+	PHASE_OPEN,
+	PHASE_FAILED,
+};
+
+/* How application data goes, once the handshake is done: one table a way. */
+struct ktls_path {
+	ssize_t (*send)(struct ktls_conn *conn, const void *data, size_t len, int flags);
+	ssize_t (*recv)(struct ktls_conn *conn, void *data, size_t len, int flags);
+	ssize_t (*sendfile)(struct ktls_conn *conn, int fd, off_t *offset, size_t len);
+	size_t (*pending)(const struct ktls_conn *conn);
+	int (*flush)(struct ktls_conn *conn);
+	int (*truncated)(const struct ktls_conn *conn);
+	int (*shutdown)(struct ktls_conn *conn);
+};
+
+extern const struct ktls_path ktls_kernel_path;
+extern const struct ktls_path ktls_user_path;
+
+/* Alerts and handshake messages that the kernel delivers, put together byte by byte. */
+struct ktls_control {
+	uint8_t alert[2];
+	size_t alert_len;
+	uint8_t message[4];		/* type and 24-bit length */
+	size_t message_len;
+	size_t message_left;
+	unsigned int in_a_row;		/* control records since the last data */
+	uint8_t reply[2];		/* an alert that is to be sent */
+	bool has_reply;
+};
+
+struct ktls_conn {
+	SSL *ssl;
+	struct ktls_wire wire;
+	int fd;				/* AF_KTLS, or -1 */
+	unsigned int flags;
+	enum ktls_phase phase;
+	short events;
+	const struct ktls_path *path;	/* set while PHASE_OPEN */
+	struct ktls_control control;
+	int rx_end;			/* recv: 1 end of file, -errno dead, 0 open */
+	bool tx_closed;
+	int failure;			/* PHASE_FAILED: the -errno */
+	char error[KTLS_SENTENCE];
+	char why_not[KTLS_SENTENCE];
+};
+
+/* error.c: each notes a sentence and returns -err (err > 0). */
+int ktls_fail(struct ktls_conn *conn, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The sentence from OpenSSL's error queue, which it empties; -EPROTO. */
+int ktls_fail_ssl(struct ktls_conn *conn);
+/* As ktls_fail, for why the kernel does not carry the connection. */
+int ktls_decline(struct ktls_conn *conn, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* The failure of a ktls_new() that has no connection to note it in. */
+void ktls_note_failure(int err, const char *sentence);
+
+/* available.c: the number of the family, which a module parameter may have changed. */
+int ktls_family(void);
+/* What a failed socket(AF_KTLS) means and what to do. */
+const char *ktls_explain_socket(int err);
+
+/* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
+int ktls_attach(struct ktls_conn *conn);
+
+/*
+ * control.c: takes bytes of a record that is not application data. 0: go on; 1: end of
+ * file; -errno: the connection failed.
+ */
+int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
+
+/* file.c: sendfile by reading and sending. */
+ssize_t ktls_copy_file(struct ktls_conn *conn, int fd, off_t *offset, size_t len);
+
+#endif

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/* Records that are not application data, as the kernel delivers them. */
+#include <errno.h>
+
+#include "conn.h"
+
+#define ALERT_WARNING		1
+#define ALERT_FATAL		2
+#define HELLO_REQUEST		0
+#define CLIENT_HELLO		1
+/* A peer that sends nothing else keeps us busy for nothing. */
+#define MAX_IN_A_ROW		32
+
+static void reply(struct ktls_conn *conn, uint8_t level, uint8_t description)
+{
+	conn->control.reply[0] = level;
+	conn->control.reply[1] = description;
+	conn->control.has_reply = true;
+}
+
+static int refuse(struct ktls_conn *conn, uint8_t description, const char *sentence)
+{
+	reply(conn, ALERT_FATAL, description);
+	return ktls_fail(conn, EPROTO, "%s", sentence);
+}
+
+static int take_alert(struct ktls_conn *conn)
+{
+	const uint8_t *alert = conn->control.alert;
+
+	if (alert[1] == SSL_AD_CLOSE_NOTIFY)
+		return 1;
+	/* rfc5246 7.2.2: whatever the peer calls fatal ends the connection. */
+	if (alert[0] != ALERT_WARNING)
+		return ktls_fail(conn, EPROTO, "the peer ended the connection: %s",
+				 SSL_alert_desc_string_long(alert[1]));
+	return 0;
+}
+
+static int take_alert_bytes(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	struct ktls_control *c = &conn->control;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < len; i++) {
+		c->alert[c->alert_len++] = data[i];
+		if (c->alert_len < sizeof(c->alert))
+			continue;
+		c->alert_len = 0;
+		ret = take_alert(conn);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* rfc5246 7.4.1.1, 7.2.2: a wish to renegotiate may be answered with a warning. */
+static int take_message(struct ktls_conn *conn)
+{
+	struct ktls_control *c = &conn->control;
+	int is_server = SSL_is_server(conn->ssl);
+
+	c->message_len = 0;
+	c->message_left = (size_t)c->message[1] << 16 | (size_t)c->message[2] << 8 | c->message[3];
+	if (c->message[0] != (is_server ? CLIENT_HELLO : HELLO_REQUEST))
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer sent a handshake message that has no place here");
+	reply(conn, ALERT_WARNING, SSL_AD_NO_RENEGOTIATION);
+	return 0;
+}
+
+static int take_handshake_bytes(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	struct ktls_control *c = &conn->control;
+	size_t skip;
+	int ret;
+
+	while (len) {
+		if (c->message_left) {
+			skip = len < c->message_left ? len : c->message_left;
+			c->message_left -= skip;
+			data += skip;
+			len -= skip;
+			continue;
+		}
+		c->message[c->message_len++] = *data++;
+		len--;
+		ret = c->message_len == sizeof(c->message) ? take_message(conn) : 0;
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
+{
+	if (++conn->control.in_a_row > MAX_IN_A_ROW)
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer sends alerts or handshake messages without end");
+	switch (type) {
+	case RECORD_ALERT:
+		return take_alert_bytes(conn, data, len);
+	case RECORD_HANDSHAKE:
+		return take_handshake_bytes(conn, data, len);
+	default:
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer sent a record of a type that has no place here");
+	}
+}

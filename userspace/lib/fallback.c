@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+/* Application data by way of OpenSSL, when the kernel does not carry the connection. */
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+
+#include "conn.h"
+
+static int explain(struct ktls_conn *conn, const char *doing, int ret)
+{
+	if (!ret || ret == -EAGAIN || ret == -EINTR)
+		return ret;
+	if (ret == -ECONNRESET)
+		return ktls_fail(conn, ECONNRESET, "the peer reset the connection");
+	return ktls_fail(conn, -ret, "%s: %s", doing, strerror(-ret));
+}
+
+/* Gives OpenSSL one more record. 1: the stream has ended; -errno. */
+static int receive_record(struct ktls_conn *conn, int flags)
+{
+	ssize_t n;
+	int ret;
+
+	while ((ret = ktls_wire_feed(&conn->wire)) == -EAGAIN) {
+		n = ktls_wire_fill(&conn->wire, flags);
+		if (n < 0)
+			return explain(conn, "receiving", (int)n);
+		if (!n)
+			return 1;
+	}
+	return ret;
+}
+
+static int rx_end(struct ktls_conn *conn, int end)
+{
+	conn->rx_end = end;
+	return end < 0 ? end : 0;
+}
+
+static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
+{
+	int want = len > INT_MAX ? INT_MAX : (int)len;
+	int n, ret;
+
+	for (;;) {
+		ERR_clear_error();
+		n = SSL_read(conn->ssl, data, want);
+		ret = SSL_get_error(conn->ssl, n);
+		/* OpenSSL may have answered: an alert, a key update. */
+		(void)ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+		if (ret == SSL_ERROR_NONE)
+			return n;
+		if (ret == SSL_ERROR_ZERO_RETURN)
+			return rx_end(conn, 1);
+		if (ret != SSL_ERROR_WANT_READ)
+			return rx_end(conn, ktls_fail_ssl(conn));
+		ret = receive_record(conn, flags);
+		if (ret)
+			return ret < 0 ? ret : rx_end(conn, 1);
+	}
+}
+
+static int flush(struct ktls_conn *conn, int flags)
+{
+	return explain(conn, "sending", ktls_wire_flush(&conn->wire, flags));
+}
+
+static int seal(struct ktls_conn *conn, const void *data, size_t len)
+{
+	int n;
+
+	if (conn->tx_closed)
+		return ktls_fail(conn, EPIPE, "sending on a connection that is closed");
+	ERR_clear_error();
+	n = SSL_write(conn->ssl, data, (int)len);
+	return n == (int)len ? 0 : ktls_fail_ssl(conn);
+}
+
+/* A record is sealed only when TCP has taken the last: at most one waits. */
+static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
+{
+	const char *at = data;
+	size_t done = 0, n;
+	int ret = 0;
+
+	flags &= MSG_DONTWAIT;
+	while (done < len) {
+		ret = flush(conn, flags);
+		if (ret)
+			break;
+		n = len - done < RECORD_MAX_PAYLOAD ? len - done : RECORD_MAX_PAYLOAD;
+		ret = seal(conn, at + done, n);
+		if (ret)
+			break;
+		done += n;
+	}
+	/* If this fails the next call says so: what was sealed counts as sent. */
+	if (done && !ret)
+		(void)flush(conn, flags);
+	return done ? (ssize_t)done : ret;
+}
+
+static size_t user_pending(const struct ktls_conn *conn)
+{
+	int n = SSL_pending(conn->ssl);
+
+	if (conn->rx_end)
+		return 0;
+	return n > 0 ? (size_t)n : ktls_wire_record(&conn->wire);
+}
+
+static int user_flush(struct ktls_conn *conn)
+{
+	return flush(conn, MSG_DONTWAIT);
+}
+
+static int user_truncated(const struct ktls_conn *conn)
+{
+	return conn->wire.eof && !(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN);
+}
+
+static int user_shutdown(struct ktls_conn *conn)
+{
+	int ret;
+
+	if (!conn->tx_closed && conn->rx_end >= 0)
+		SSL_shutdown(conn->ssl);
+	conn->tx_closed = true;
+	ret = flush(conn, 0);
+	if (ret)
+		return ret;
+	if (!shutdown(conn->wire.fd, SHUT_WR) || errno == ENOTCONN)
+		return 0;
+	return explain(conn, "closing", -errno);
+}
+
+const struct ktls_path ktls_user_path = {
+	.send = user_send,
+	.recv = user_recv,
+	.sendfile = ktls_copy_file,
+	.pending = user_pending,
+	.flush = user_flush,
+	.truncated = user_truncated,
+	.shutdown = user_shutdown,
+};

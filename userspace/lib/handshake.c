@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <openssl/err.h>
+
+#include "conn.h"
+
+/* Where the connection is kept out of the kernel, or when the program insists: failed. */
+static int settle_in_userspace(struct ktls_conn *conn, int why)
+{
+	if (conn->flags & KTLS_REQUIRE_KERNEL) {
+		/* The peer believes in the connection: tell it before leaving. */
+		SSL_shutdown(conn->ssl);
+		(void)ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+		return ktls_fail(conn, -why, "%s", conn->why_not);
+	}
+	conn->path = &ktls_user_path;
+	return 0;
+}
+
+static int settle(struct ktls_conn *conn)
+{
+	int ret = ktls_attach(conn);
+
+	if (ret)
+		return settle_in_userspace(conn, ret);
+	conn->path = &ktls_kernel_path;
+	ktls_wire_free(&conn->wire);
+	return 0;
+}
+
+/* The next record for OpenSSL, out of the buffer or from TCP. */
+static int receive_record(struct ktls_conn *conn)
+{
+	ssize_t n;
+	int ret;
+
+	while ((ret = ktls_wire_feed(&conn->wire)) == -EAGAIN) {
+		n = ktls_wire_fill(&conn->wire, MSG_DONTWAIT);
+		if (n == -EINTR)
+			continue;
+		if (n == -EAGAIN)
+			return -EAGAIN;
+		if (n < 0)
+			return ktls_fail(conn, (int)-n, "the connection broke in the handshake: %s",
+					 strerror((int)-n));
+		if (!n)
+			return ktls_fail(conn, ECONNRESET,
+					 "the peer closed the connection in the handshake");
+	}
+	return ret;
+}
+
+/* 0: OpenSSL wants the next record, or is done. */
+static int advance(struct ktls_conn *conn)
+{
+	int ret;
+
+	ERR_clear_error();
+	ret = SSL_do_handshake(conn->ssl);
+	switch (SSL_get_error(conn->ssl, ret)) {
+	case SSL_ERROR_NONE:
+	case SSL_ERROR_WANT_READ:
+		return 0;
+	case SSL_ERROR_WANT_X509_LOOKUP:
+	case SSL_ERROR_WANT_CLIENT_HELLO_CB:
+	case SSL_ERROR_WANT_ASYNC:
+	case SSL_ERROR_WANT_RETRY_VERIFY:
+		/* The program's callback is not ready: the socket has nothing to say. */
+		conn->events = 0;
+		return -EAGAIN;
+	default:
+		return ktls_fail_ssl(conn);
+	}
+}
+
+static int flush(struct ktls_conn *conn)
+{
+	int ret;
+
+	do {
+		ret = ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+	} while (ret == -EINTR);
+	if (ret == -EAGAIN)
+		conn->events = POLLOUT;
+	else if (ret)
+		ktls_fail(conn, -ret, "the connection broke in the handshake: %s", strerror(-ret));
+	return ret;
+}
+
+static int run_handshake(struct ktls_conn *conn)
+{
+	int ret;
+
+	for (;;) {
+		ret = flush(conn);
+		if (ret)
+			return ret;
+		if (SSL_is_init_finished(conn->ssl))
+			return settle(conn);
+		conn->events = POLLIN;
+		ret = SSL_want_read(conn->ssl) ? receive_record(conn) : 0;
+		if (!ret)
+			ret = advance(conn);
+		if (ret == -EAGAIN && ktls_wire_has_output(&conn->wire))
+			continue;
+		if (ret)
+			return ret;
+	}
+}
+
+static int fail_handshake(struct ktls_conn *conn, int ret)
+{
+	/* OpenSSL's alert tells the peer why. */
+	(void)ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+	conn->phase = PHASE_FAILED;
+	conn->failure = ret;
+	return ret;
+}
+
+int ktls_step(struct ktls_conn *conn)
+{
+	int ret;
+
+	if (conn->phase == PHASE_FAILED)
+		return conn->failure;
+	if (conn->phase == PHASE_OPEN)
+		return conn->path->flush(conn);
+	ret = run_handshake(conn);
+	if (ret && ret != -EAGAIN)
+		return fail_handshake(conn, ret);
+	if (!ret)
+		conn->phase = PHASE_OPEN;
+	return ret;
+}
+
+short ktls_events(const struct ktls_conn *conn)
+{
+	if (conn->phase == PHASE_OPEN)
+		return conn->path == &ktls_user_path && ktls_wire_has_output(&conn->wire) ?
+		       POLLOUT : 0;
+	return conn->events;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static int time_left(int64_t deadline)
+{
+	int64_t left = deadline - now_ms();
+
+	return left < 0 ? 0 : (int)left;
+}
+
+int ktls_handshake(struct ktls_conn *conn, int timeout_ms)
+{
+	int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	struct pollfd pfd = { .fd = ktls_poll_fd(conn) };
+	int ret, n;
+
+	while ((ret = ktls_step(conn)) == -EAGAIN) {
+		pfd.events = ktls_events(conn);
+		if (!pfd.events)
+			return ktls_fail(conn, EAGAIN,
+					 "a callback of the SSL_CTX is not ready: use ktls_step");
+		n = poll(&pfd, 1, deadline < 0 ? -1 : time_left(deadline));
+		if (n < 0 && errno != EINTR)
+			return ktls_fail(conn, errno, "poll: %s", strerror(errno));
+		if (!n)
+			return ktls_fail(conn, ETIMEDOUT,
+					 "the handshake did not end in %d ms", timeout_ms);
+	}
+	return ret;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT
+/* Application data by way of the AF_KTLS socket. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#include <linux/tls.h>
+
+#include "conn.h"
+
+union type_cmsg {
+	char buf[CMSG_SPACE(1)];
+	struct cmsghdr align;
+};
+
+static ssize_t send_record(int fd, uint8_t type, const void *data, size_t len, int flags)
+{
+	union type_cmsg control = { .align = {
+		.cmsg_len = CMSG_LEN(1), .cmsg_level = SOL_TLS, .cmsg_type = TLS_SET_RECORD_TYPE,
+	} };
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = len };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+
+	*CMSG_DATA(&control.align) = type;
+	return sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
+}
+
+/* Never waits: an answer that finds no room now goes with a later call. */
+static void send_reply(struct ktls_conn *conn)
+{
+	struct ktls_control *c = &conn->control;
+	ssize_t n;
+
+	if (!c->has_reply || conn->tx_closed)
+		return;
+	n = send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
+	c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+static uint8_t record_type(struct msghdr *msg)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+
+	if (c && c->cmsg_level == SOL_TLS && c->cmsg_type == TLS_GET_RECORD_TYPE)
+		return *CMSG_DATA(c);
+	return RECORD_DATA;
+}
+
+static ssize_t receive(int fd, void *data, size_t len, int flags, uint8_t *type)
+{
+	union type_cmsg control;
+	struct iovec iov = { .iov_base = data, .iov_len = len };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(fd, &msg, flags);
+
+	*type = n < 0 ? 0 : record_type(&msg);
+	return n < 0 ? -errno : n;
+}
+
+static int rx_failed(struct ktls_conn *conn, int ret, uint8_t alert, const char *sentence)
+{
+	conn->control.reply[0] = 2;
+	conn->control.reply[1] = alert;
+	conn->control.has_reply = true;
+	send_reply(conn);
+	conn->rx_end = ret;
+	return ktls_fail(conn, -ret, "%s", sentence);
+}
+
+/* The record layer's errors are final; rfc5246 7.2.2: the peer is told. */
+static int explain_receive(struct ktls_conn *conn, int ret)
+{
+	switch (ret) {
+	case -EAGAIN:
+	case -EINTR:
+		return ret;
+	case -EBADMSG:
+		return rx_failed(conn, ret, SSL_AD_BAD_RECORD_MAC,
+				 "a record failed authentication: damaged or forged on its way");
+	case -EMSGSIZE:
+		return rx_failed(conn, ret, SSL_AD_RECORD_OVERFLOW,
+				 "the peer sent a record longer than TLS allows");
+	case -EINVAL:
+		return rx_failed(conn, ret, SSL_AD_PROTOCOL_VERSION,
+				 "the peer sent a record of another TLS version");
+	case -ECONNRESET:
+		return ktls_fail(conn, ECONNRESET, "the peer reset the connection");
+	default:
+		return ktls_fail(conn, -ret, "receiving: %s", strerror(-ret));
+	}
+}
+
+static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
+{
+	uint8_t type;
+	ssize_t n;
+	int ret;
+
+	for (;;) {
+		send_reply(conn);
+		n = receive(conn->fd, data, len, flags, &type);
+		if (n < 0)
+			return explain_receive(conn, (int)n);
+		if (type == RECORD_DATA)
+			break;
+		ret = ktls_control_take(conn, type, data, (size_t)n);
+		if (ret) {
+			send_reply(conn);
+			conn->rx_end = ret;
+			return ret < 0 ? ret : 0;
+		}
+	}
+	conn->control.in_a_row = 0;
+	if (!n)
+		conn->rx_end = 1;
+	return n;
+}
+
+static int explain_send(struct ktls_conn *conn, int err)
+{
+	switch (err) {
+	case EAGAIN:
+	case EINTR:
+		return -err;
+	case EPIPE:
+		return ktls_fail(conn, err, "sending on a connection that is closed");
+	case ECONNRESET:
+		return ktls_fail(conn, err, "the peer reset the connection");
+	case EBADMSG:
+		return ktls_fail(conn, err, "all sequence numbers of the key are used: reconnect");
+	default:
+		return ktls_fail(conn, err, "sending: %s", strerror(err));
+	}
+}
+
+static ssize_t kernel_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
+{
+	ssize_t n = send(conn->fd, data, len, flags | MSG_NOSIGNAL);
+
+	return n < 0 ? explain_send(conn, errno) : n;
+}
+
+/* sendfile(2) has no MSG_NOSIGNAL: takes back the SIGPIPE that it may have raised. */
+static ssize_t quiet_sendfile(int out, int in, off_t *offset, size_t len)
+{
+	static const struct timespec now;
+	sigset_t sigpipe, old, before;
+	ssize_t n;
+
+	sigemptyset(&sigpipe);
+	sigaddset(&sigpipe, SIGPIPE);
+	sigpending(&before);
+	pthread_sigmask(SIG_BLOCK, &sigpipe, &old);
+	n = sendfile(out, in, offset, len);
+	if (n < 0)
+		n = -errno;
+	if (n == -EPIPE && !sigismember(&before, SIGPIPE))
+		sigtimedwait(&sigpipe, NULL, &now);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return n;
+}
+
+static ssize_t kernel_sendfile(struct ktls_conn *conn, int fd, off_t *offset, size_t len)
+{
+	ssize_t n = quiet_sendfile(conn->fd, fd, offset, len);
+
+	/* A file that cannot be spliced, as some of /proc. */
+	if (n == -EINVAL)
+		return ktls_copy_file(conn, fd, offset, len);
+	return n < 0 ? explain_send(conn, (int)-n) : n;
+}
+
+static size_t kernel_pending(const struct ktls_conn *conn)
+{
+	(void)conn;
+	return 0;
+}
+
+static int kernel_flush(struct ktls_conn *conn)
+{
+	(void)conn;
+	return 0;
+}
+
+static int kernel_truncated(const struct ktls_conn *conn)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
+		return 0;
+	return !!(info.flags & (KTLS_F_TRUNCATED | KTLS_F_TRUNCATED_RECORD));
+}
+
+static int kernel_shutdown(struct ktls_conn *conn)
+{
+	send_reply(conn);
+	conn->tx_closed = true;
+	if (!shutdown(conn->fd, SHUT_WR) || errno == ENOTCONN)
+		return 0;
+	return explain_send(conn, errno);
+}
+
+const struct ktls_path ktls_kernel_path = {
+	.send = kernel_send,
+	.recv = kernel_recv,
+	.sendfile = kernel_sendfile,
+	.pending = kernel_pending,
+	.flush = kernel_flush,
+	.truncated = kernel_truncated,
+	.shutdown = kernel_shutdown,
+};

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+
+#include "wire.h"
+
+/* More than one record, so that a flight of small ones comes with one system call. */
+#define WIRE_BUFFER	(RECORD_MAX + 16384)
+
+int ktls_wire_init(struct ktls_wire *wire, int fd)
+{
+	wire->in = malloc(WIRE_BUFFER);
+	if (!wire->in)
+		return -ENOMEM;
+	wire->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return wire->fd < 0 ? -errno : 0;
+}
+
+void ktls_wire_free(struct ktls_wire *wire)
+{
+	if (wire->in)
+		OPENSSL_cleanse(wire->in, WIRE_BUFFER);
+	free(wire->in);
+	wire->in = NULL;
+	wire->start = 0;
+	wire->end = 0;
+	if (wire->fd >= 0)
+		close(wire->fd);
+	wire->fd = -1;
+}
+
+ssize_t ktls_wire_fill(struct ktls_wire *wire, int flags)
+{
+	ssize_t n;
+
+	if (wire->start) {
+		memmove(wire->in, wire->in + wire->start, wire->end - wire->start);
+		wire->end -= wire->start;
+		wire->start = 0;
+	}
+	n = recv(wire->fd, wire->in + wire->end, WIRE_BUFFER - wire->end, flags);
+	if (n < 0)
+		return -errno;
+	wire->end += (size_t)n;
+	wire->eof = !n;
+	return n;
+}
+
+/*
+ * OpenSSL explains what is wrong with bytes that are no TLS record (a plain HTTP request,
+ * an old protocol) better than we can; it gets them all.
+ */
+static bool looks_like_record(const uint8_t *header)
+{
+	return header[0] >= RECORD_CHANGE_CIPHER_SPEC && header[0] <= RECORD_DATA &&
+	       header[1] == 3 && record_body_len(header) <= RECORD_MAX - FLOW_HEADER;
+}
+
+size_t ktls_wire_record(const struct ktls_wire *wire)
+{
+	size_t have = wire->end - wire->start;
+	const uint8_t *header = wire->in + wire->start;
+	size_t len;
+
+	if (have < FLOW_HEADER)
+		return 0;
+	if (wire->unframed || !looks_like_record(header))
+		return have;
+	len = FLOW_HEADER + record_body_len(header);
+	return len <= have ? len : 0;
+}
+
+int ktls_wire_feed(struct ktls_wire *wire)
+{
+	size_t len = ktls_wire_record(wire);
+	const uint8_t *record = wire->in + wire->start;
+
+	if (!len)
+		return -EAGAIN;
+	wire->unframed = wire->unframed || !looks_like_record(record);
+	if (BIO_write(wire->rbio, record, (int)len) != (int)len)
+		return -ENOMEM;
+	ktls_flow_feed(&wire->rx, record, len);
+	wire->start += len;
+	return 0;
+}
+
+int ktls_wire_flush(struct ktls_wire *wire, int flags)
+{
+	char *data;
+	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
+	ssize_t n;
+
+	ktls_flow_feed(&wire->tx, (uint8_t *)data + wire->counted, len - wire->counted);
+	wire->counted = len;
+	while (wire->sent < len) {
+		n = send(wire->fd, data + wire->sent, len - wire->sent,
+			 flags | MSG_NOSIGNAL);
+		if (n < 0)
+			return -errno;
+		wire->sent += (size_t)n;
+	}
+	if (len)
+		(void)BIO_reset(wire->wbio);
+	wire->sent = 0;
+	wire->counted = 0;
+	return 0;
+}
+
+bool ktls_wire_has_output(const struct ktls_wire *wire)
+{
+	return BIO_ctrl_pending(wire->wbio) > 0;
+}
