@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the program may and may not do with the TCP socket underneath. */
+#include "kselftest_harness.h"
+#include "ktls_test.h"
+
+FIXTURE(carrier) { int fd; int tcp; struct peer peer; };
+CIPHER_VARIANTS(carrier);
+
+FIXTURE_SETUP(carrier)
+{
+	int fds[2];
+
+	if (kernel_tls())
+		SKIP(return, "only AF_KTLS has a carrier");
+	ASSERT_EQ(0, tcp_pair(variant->family, fds));
+	self->tcp = fds[0];
+	self->peer.fd = fds[1];
+	keys_make(&self->peer.tx, variant->cipher, 1);
+	keys_make(&self->peer.rx, variant->cipher, 2);
+	self->fd = tls_attach(dup(self->tcp));
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(carrier)
+{
+	close(self->fd);
+	close(self->tcp);
+	peer_close(&self->peer);
+}
+
+TEST_F(carrier, closed_descriptor)
+{
+	uint8_t type;
+	char buf[PAYLOAD_MAX];
+
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	close(self->tcp);
+	ASSERT_EQ(5, send(self->fd, "there", 5, 0));
+	EXPECT_EQ(5, peer_recv(&self->peer, &type, buf));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "back", 4));
+	EXPECT_EQ(4, recv(self->fd, buf, sizeof(buf), 0));
+}
+
+TEST_F(carrier, no_keys_no_bytes)
+{
+	char buf[8];
+
+	EXPECT_EQ(-ENOKEY, RESULT(send(self->fd, "secret", 6, 0)));
+	EXPECT_EQ(-ENOKEY, RESULT(recv(self->fd, buf, sizeof(buf), MSG_DONTWAIT)));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->peer.fd, buf, sizeof(buf), MSG_DONTWAIT)));
+}
+
+TEST_F(carrier, usable_before_keys)
+{
+	char buf[8];
+
+	ASSERT_EQ(5, send(self->tcp, "hello", 5, 0));
+	EXPECT_EQ(5, recv_all(self->peer.fd, buf, 5));
+	ASSERT_EQ(5, send(self->peer.fd, "hello", 5, 0));
+	EXPECT_EQ(5, recv_all(self->tcp, buf, 5));
+}
+
+/* The kernel sends; the program goes on reading the carrier by itself. */
+TEST_F(carrier, tx_alone)
+{
+	uint8_t record[RECORD_MAX], type;
+	char buf[PAYLOAD_MAX];
+	size_t len;
+
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	EXPECT_EQ(-ENOKEY, RESULT(recv(self->fd, buf, 1, MSG_DONTWAIT)));
+	ASSERT_EQ(4, send(self->fd, "data", 4, 0));
+	ASSERT_EQ(4, peer_recv(&self->peer, &type, buf));
+	EXPECT_EQ(0, memcmp(buf, "data", 4));
+	len = record_seal(&self->peer.tx, DATA, "back", 4, record);
+	ASSERT_EQ(0, send_all(self->peer.fd, record, len));
+	ASSERT_EQ(len, recv_all(self->tcp, buf, len));
+	EXPECT_EQ(0, memcmp(buf, record, len));
+	EXPECT_EQ(-EBUSY, RESULT(send(self->tcp, "x", 1, MSG_NOSIGNAL)));
+}
+
+/* The kernel receives; the program goes on writing the carrier by itself. */
+TEST_F(carrier, rx_alone)
+{
+	struct keys ours = self->peer.rx;
+	uint8_t record[RECORD_MAX], type;
+	char buf[PAYLOAD_MAX];
+	size_t len;
+
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	EXPECT_EQ(-ENOKEY, RESULT(send(self->fd, "x", 1, 0)));
+	len = record_seal(&ours, DATA, "there", 5, record);
+	ASSERT_EQ(0, send_all(self->tcp, record, len));
+	EXPECT_EQ(5, peer_recv(&self->peer, &type, buf));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "back", 4));
+	ASSERT_EQ(4, recv(self->fd, buf, sizeof(buf), 0));
+	EXPECT_EQ(0, memcmp(buf, "back", 4));
+	EXPECT_EQ(-EBUSY, RESULT(recv(self->tcp, buf, 1, MSG_DONTWAIT)));
+}
+
+/* What came before the key is the first thing parsed: records and a part of one. */
+TEST_F(carrier, data_before_key)
+{
+	struct keys from_start = self->peer.tx;
+	uint8_t record[RECORD_MAX];
+	char buf[PAYLOAD_MAX];
+	size_t len;
+
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "first", 5));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "second", 6));
+	len = record_seal(&self->peer.tx, DATA, "third", 5, record);
+	ASSERT_EQ(0, send_all(self->peer.fd, record, 9));
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &from_start));
+	EXPECT_TRUE(poll_now(self->fd, POLLIN) & POLLIN);
+	ASSERT_EQ(0, send_all(self->peer.fd, record + 9, len - 9));
+	ASSERT_EQ(16, recv_all(self->fd, buf, 16));
+	EXPECT_EQ(0, memcmp(buf, "firstsecondthird", 16));
+}
+
+TEST_F(carrier, reading_is_ours)
+{
+	int pipes[2];
+	char buf[8];
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "back", 4));
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	EXPECT_EQ(-EBUSY, RESULT(recv(self->tcp, buf, 8, MSG_DONTWAIT)));
+	EXPECT_EQ(-EBUSY, RESULT(recv(self->tcp, buf, 8, MSG_DONTWAIT | MSG_PEEK)));
+	EXPECT_EQ(-EBUSY, RESULT(recv(self->tcp, buf, 8, MSG_DONTWAIT | MSG_TRUNC)));
+	EXPECT_EQ(-EBUSY, RESULT(read(self->tcp, buf, 8)));
+	EXPECT_EQ(-EBUSY, RESULT(splice(self->tcp, NULL, pipes[1], NULL, 8,
+					SPLICE_F_NONBLOCK)));
+	EXPECT_EQ(4, recv(self->fd, buf, sizeof(buf), 0));
+}
+
+TEST_F(carrier, writing_is_ours)
+{
+	uint8_t type;
+	int pipes[2];
+	char buf[PAYLOAD_MAX];
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(4, write(pipes[1], "evil", 4));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	EXPECT_EQ(-EBUSY, RESULT(send(self->tcp, "x", 1, MSG_NOSIGNAL)));
+	EXPECT_EQ(-EBUSY, RESULT(write(self->tcp, "x", 1)));
+	EXPECT_EQ(-EBUSY, RESULT(send(self->tcp, "x", 1, MSG_OOB | MSG_NOSIGNAL)));
+	EXPECT_EQ(-EBUSY, RESULT(splice(pipes[0], NULL, self->tcp, NULL, 4, 0)));
+	ASSERT_EQ(2, send(self->fd, "ok", 2, 0));
+	EXPECT_EQ(2, peer_recv(&self->peer, &type, buf));
+}
+
+TEST_F(carrier, stays_connected)
+{
+	struct sockaddr_storage unspec = { .ss_family = AF_UNSPEC };
+	uint8_t type;
+	char buf[PAYLOAD_MAX];
+
+	EXPECT_GT(0, connect(self->tcp, (void *)&unspec, sizeof(unspec)));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	EXPECT_GT(0, connect(self->tcp, (void *)&unspec, sizeof(unspec)));
+	EXPECT_GT(0, listen(self->tcp, 1));
+	ASSERT_EQ(2, send(self->fd, "ok", 2, 0));
+	EXPECT_EQ(2, peer_recv(&self->peer, &type, buf));
+}
+
+TEST_F(carrier, takes_no_ulp)
+{
+	EXPECT_GT(0, setsockopt(self->tcp, IPPROTO_TCP, TCP_ULP, "tls", 4));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	EXPECT_GT(0, setsockopt(self->tcp, IPPROTO_TCP, TCP_ULP, "tls", 4));
+}
+
+/* Closing our socket gives the carrier's calls back to whoever holds its descriptor. */
+TEST_F(carrier, outlives_us)
+{
+	struct sockaddr_storage addr;
+	socklen_t len = sizeof(addr);
+
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	close(self->fd);
+	EXPECT_EQ(0, getsockname(self->tcp, (void *)&addr, &len));
+	EXPECT_NE(-EBUSY, RESULT(recv(self->tcp, &addr, 1, MSG_DONTWAIT)));
+}
+
+TEST_HARNESS_MAIN
