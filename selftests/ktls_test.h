@@ -68,6 +68,8 @@ struct peer {
 void keys_make(struct keys *keys, uint16_t cipher, uint8_t seed);
 socklen_t keys_info(const struct keys *keys, union crypto_info *out);
 void keys_from_info(struct keys *keys, const union crypto_info *info);
+bool keys_crypt(const struct keys *keys, const uint8_t *nonce, const uint8_t *aad,
+		const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, bool seal);
 size_t record_overhead(const struct keys *keys);
 size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t len, uint8_t *out);
 ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_t *type,

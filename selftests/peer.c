@@ -139,8 +139,9 @@ static bool crypt_with(EVP_CIPHER_CTX *ctx, const struct keys *keys, const uint8
 	return !seal || EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG, tag);
 }
 
-static bool crypt_once(const struct keys *keys, const uint8_t *nonce, const uint8_t *aad,
-		  const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, bool seal)
+/* The bare AEAD: @len bytes, sealed with their @tag or opened against it. */
+bool keys_crypt(const struct keys *keys, const uint8_t *nonce, const uint8_t *aad,
+		const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, bool seal)
 {
 	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
 	bool ok = crypt_with(ctx, keys, nonce, aad, in, len, out, tag, seal);
@@ -162,7 +163,7 @@ size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t 
 	memcpy(out + HEADER, keys->nonce + 4, explicit_len);
 	nonce_of(keys, out + HEADER, nonce);
 	aad_of(keys, type, len, aad);
-	if (!crypt_once(keys, nonce, aad, payload, len, body, body + len, true))
+	if (!keys_crypt(keys, nonce, aad, payload, len, body, body + len, true))
 		abort();
 	keys->seq++;
 	if (explicit_len)
@@ -183,7 +184,7 @@ ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_
 	nonce_of(keys, record + HEADER, nonce);
 	aad_of(keys, record[0], len - overhead, aad);
 	memcpy(tag, record + len - TAG, TAG);
-	if (!crypt_once(keys, nonce, aad, record + overhead - TAG, len - overhead, payload, tag, false))
+	if (!keys_crypt(keys, nonce, aad, record + overhead - TAG, len - overhead, payload, tag, false))
 		return -1;
 	keys->seq++;
 	*type = record[0];

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* libFuzzer: any header, under any cipher, is refused or makes sense. */
+#include <linux/tls.h>
+#include <stdlib.h>
+
+#include "record.h"
+
+static void check(bool holds)
+{
+	if (!holds)
+		abort();
+}
+
+static void judge(const struct ktls_format *format, const struct ktls_cipher *cipher,
+		  const u8 *bytes)
+{
+	size_t prefix = ktls_record_prefix_len(format, cipher);
+	u8 out[KTLS_PREFIX_MAX];
+	struct ktls_header header;
+	int result = ktls_record_parse(format, cipher, bytes, &header);
+
+	check(!result || result == -EMSGSIZE || result == -EBADMSG || result == -EINVAL);
+	if (result)
+		return;
+	check(header.payload_len <= KTLS_MAX_PAYLOAD);
+	check(header.record_len == prefix + header.payload_len + KTLS_TAG_LEN);
+	check(header.record_len <= KTLS_RECORD_MAX);
+	/* What was accepted is what we would have sent. */
+	check(ktls_record_prefix(format, cipher, header.type, header.payload_len, 0, out) ==
+	      prefix);
+	check(!memcmp(out, bytes, format->header_len));
+}
+
+/* The first byte chooses the cipher, the next five are the header, the rest a payload. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct ktls_format *format = ktls_record_format(TLS_1_2_VERSION);
+	u8 *copy;
+
+	if (size < 1u + KTLS_HEADER_LEN)
+		return 0;
+	/* A copy of its exact size, so that the sanitizer sees one byte too many. */
+	copy = malloc(KTLS_HEADER_LEN);
+	memcpy(copy, data + 1, KTLS_HEADER_LEN);
+	judge(format, ktls_cipher_find(TLS_CIPHER_AES_GCM_128 + data[0] % 4), copy);
+	free(copy);
+	ktls_record_is_close_notify(data[1], data + 1 + KTLS_HEADER_LEN,
+				    size - 1 - KTLS_HEADER_LEN);
+	return 0;
+}

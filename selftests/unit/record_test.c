@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* module/record.c: headers and their limits, nonces, additional data. */
+#include <linux/tls.h>
+
+#include "record.h"
+#include "tap.h"
+
+static const u16 ids[] = { TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
+			   TLS_CIPHER_CHACHA20_POLY1305, TLS_CIPHER_AES_CCM_128 };
+static const struct ktls_format *tls12;
+
+static void formats(void)
+{
+	unsigned int version, found = 0;
+
+	for (version = 0; version <= 0xffff; version++)
+		found += !!ktls_record_format((u16)version);
+	tap(found == 1 && tls12 && tls12->version == 0x0303 && tls12->header_len == 5 &&
+	    tls12->stream, "TLS 1.2 is the one version", "");
+}
+
+static int parse(const struct ktls_cipher *cipher, unsigned int len, u16 version,
+		 struct ktls_header *header)
+{
+	u8 bytes[5] = { 23, (u8)(version >> 8), (u8)version, (u8)(len >> 8), (u8)len };
+
+	return ktls_record_parse(tls12, cipher, bytes, header);
+}
+
+/* rfc5246 6.2.3, rfc5288 3: every length that the header can say. */
+static void lengths(const struct ktls_cipher *cipher)
+{
+	unsigned int overhead = cipher->explicit_len + 16, len, wrong = 0;
+	struct ktls_header header;
+
+	for (len = 0; len <= 0xffff; len++) {
+		int expected = len < overhead ? -EBADMSG : len > 16384 + overhead ? -EMSGSIZE : 0;
+		int result = parse(cipher, len, 0x0303, &header);
+
+		wrong += result != expected;
+		if (!result)
+			wrong += header.payload_len != len - overhead ||
+				 header.record_len != 5 + len || header.type != 23;
+	}
+	tap(!wrong, "every length", cipher->name);
+}
+
+static void versions(const struct ktls_cipher *cipher)
+{
+	unsigned int version, wrong = 0;
+	struct ktls_header header;
+
+	for (version = 0; version <= 0xffff; version++)
+		wrong += parse(cipher, 100, (u16)version, &header) !=
+			 (version == 0x0303 ? 0 : -EINVAL);
+	tap(!wrong, "every version", cipher->name);
+}
+
+static void first_fault(const struct ktls_cipher *cipher)
+{
+	struct ktls_header header;
+
+	tap(parse(cipher, 0xffff, 0x0304, &header) == -EMSGSIZE &&
+	    parse(cipher, 0, 0x0304, &header) == -EBADMSG, "the length is judged first",
+	    cipher->name);
+}
+
+/* What is written parses to what was asked for. */
+static void prefixes(const struct ktls_cipher *cipher)
+{
+	size_t len, wrong = 0, prefix_len = 5u + cipher->explicit_len;
+	u8 out[KTLS_PREFIX_MAX + 1];
+	struct ktls_header header;
+
+	for (len = 0; len <= 16384; len++) {
+		memset(out, 0xee, sizeof(out));
+		wrong += ktls_record_prefix(tls12, cipher, (u8)len, len, ~0ull - len, out) !=
+			 prefix_len;
+		wrong += out[prefix_len] != 0xee || out[0] != (u8)len;
+		wrong += ktls_record_parse(tls12, cipher, out, &header) ||
+			 header.payload_len != len || header.type != (u8)len;
+		if (cipher->explicit_len)
+			wrong += ktls_get_be64(out + 5) != ~0ull - len;
+	}
+	wrong += ktls_record_prefix_len(tls12, cipher) != prefix_len;
+	tap(!wrong, "headers round trip", cipher->name);
+}
+
+/* rfc5246 6.2.3.3: seq_num + type + version + length, all big-endian. */
+static void additional_data(void)
+{
+	static const u8 expected[13] = { 1, 2, 3, 4, 5, 6, 7, 8, 22, 3, 3, 0x3f, 0xff };
+	u8 out[KTLS_AAD_MAX];
+
+	tap(ktls_record_aad(tls12, 0x0102030405060708, 22, 0x3fff, out) == 13 &&
+	    !memcmp(out, expected, 13), "additional data", "");
+}
+
+static bool iv_is(u16 id, u64 seq, const u8 *expected)
+{
+	static const u8 fixed[12] = { 0xf0, 0xf1, 0xf2, 0xf3, 0, 1, 2, 3, 4, 5, 6, 7 };
+	static const u8 explicit_nonce[8] = { 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7 };
+	u8 out[KTLS_IV_MAX];
+
+	ktls_record_iv(ktls_cipher_find(id), fixed, seq, explicit_nonce, out);
+	return !memcmp(out, expected, sizeof(out));
+}
+
+/* rfc5288 3: salt, then what the record carries; the sequence number plays no part. */
+static void explicit_nonces(void)
+{
+	static const u8 gcm[16] = { 0xf0, 0xf1, 0xf2, 0xf3, 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5,
+				    0xe6, 0xe7 };
+	static const u8 ccm[16] = { 2, 0xf0, 0xf1, 0xf2, 0xf3, 0xe0, 0xe1, 0xe2, 0xe3, 0xe4,
+				    0xe5, 0xe6, 0xe7 };
+
+	tap(iv_is(TLS_CIPHER_AES_GCM_128, 5, gcm) && iv_is(TLS_CIPHER_AES_GCM_256, ~0ull, gcm),
+	    "nonce of GCM", "");
+	tap(iv_is(TLS_CIPHER_AES_CCM_128, 5, ccm), "nonce of CCM, L-1 before it", "");
+}
+
+/* rfc7905 2: the padded sequence number XOR the iv; nothing of the wire. */
+static void implicit_nonces(void)
+{
+	static const u8 zero[16] = { 0xf0, 0xf1, 0xf2, 0xf3, 0, 1, 2, 3, 4, 5, 6, 7 };
+	static const u8 low[16] = { 0xf0, 0xf1, 0xf2, 0xf3, 0, 1, 2, 3, 4, 5, 6 ^ 0x12, 7 ^ 0x34 };
+	static const u8 all[16] = { 0xf0, 0xf1, 0xf2, 0xf3, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0xfa,
+				    0xf9, 0xf8 };
+
+	tap(iv_is(TLS_CIPHER_CHACHA20_POLY1305, 0, zero) &&
+	    iv_is(TLS_CIPHER_CHACHA20_POLY1305, 0x1234, low) &&
+	    iv_is(TLS_CIPHER_CHACHA20_POLY1305, ~0ull, all), "nonce of ChaCha20-Poly1305", "");
+}
+
+/* rfc5246 7.2: close_notify(0), at either level; nothing shorter or longer. */
+static void close_notify(void)
+{
+	static const u8 warning[3] = { 1, 0, 0 }, fatal[2] = { 2, 0 }, other[2] = { 1, 1 };
+	int type, found = 0;
+
+	for (type = 0; type < 256; type++)
+		found += ktls_record_is_close_notify((u8)type, warning, 2);
+	tap(found == 1 && ktls_record_is_close_notify(21, fatal, 2) &&
+	    !ktls_record_is_close_notify(21, other, 2) &&
+	    !ktls_record_is_close_notify(21, warning, 0) &&
+	    !ktls_record_is_close_notify(21, warning, 1) &&
+	    !ktls_record_is_close_notify(21, warning, 3), "close_notify", "");
+}
+
+int main(void)
+{
+	size_t i;
+
+	tls12 = ktls_record_format(TLS_1_2_VERSION);
+	formats();
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		const struct ktls_cipher *cipher = ktls_cipher_find(ids[i]);
+
+		lengths(cipher);
+		versions(cipher);
+		first_fault(cipher);
+		prefixes(cipher);
+	}
+	additional_data();
+	explicit_nonces();
+	implicit_nonces();
+	close_notify();
+	return tap_done();
+}
