@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KTLS_CLI_H
+#define KTLS_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit statuses, as ktls(1) lists them. */
+enum status {
+	STATUS_OK = 0,
+	STATUS_TLS = 1,		/* handshake, verification, a bad record, a fatal alert */
+	STATUS_USAGE = 2,
+	STATUS_TRUNCATED = 3,	/* the peer left without close_notify */
+	STATUS_NETWORK = 4,
+	STATUS_LOCAL = 5,	/* files, standard input or output, no module */
+};
+
+struct verb {
+	const char *name;
+	const char *summary;
+	int (*run)(int argc, char **argv);
+};
+
+extern const struct verb verb_serve, verb_connect, verb_listen, verb_stat;
+
+/* "ktls: ..." and a newline to standard error. */
+void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

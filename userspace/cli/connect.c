@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+#include <unistd.h>
+
+#include "cli.h"
+#include "net.h"
+#include "options.h"
+#include "session.h"
+
+struct arguments {
+	struct tls_options tls;
+	struct talk_options talk;
+};
+
+static struct arguments args;
+
+static const struct option options[] = {
+	{ .help = "Who the peer must be:" },
+	{ "CAfile", "FILE", "trust the authorities in FILE, not the system's",
+	  .value = &args.tls.ca_file },
+	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
+	{ "servername", "NAME", "the name asked for and verified (default: HOST)",
+	  .value = &args.tls.server_name },
+	{ "insecure", NULL, "accept any certificate", .flag = &args.tls.insecure },
+	{ .help = "Who we are:" },
+	TLS_OPTION_CERT(&args.tls),
+	TLS_OPTION_KEY(&args.tls),
+	{ .help = "What is negotiated:" },
+	TLS_OPTION_CIPHER(&args.tls),
+	{ "alpn", "NAMES", "protocols to offer, commas between", .value = &args.tls.alpn },
+	TLS_OPTION_TLS12(&args.tls),
+	TLS_OPTION_TLS13(&args.tls),
+	TLS_OPTION_REQUIRE(&args.tls),
+	TLS_OPTION_USERSPACE(&args.tls),
+	{ .help = "What is told:" },
+	TALK_OPTION_BRIEF(&args.talk),
+	TALK_OPTION_QUIET(&args.talk),
+	TALK_OPTION_VERBOSE(&args.talk),
+	TLS_OPTION_KEYLOG(&args.tls),
+	{ 0 },
+};
+
+static const struct usage usage = {
+	"ktls connect [option...] HOST:PORT",
+	"Connects standard input and output to a TLS server. The end of input sends\n"
+	"close_notify; receiving goes on to the peer's.\n"
+	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
+	"without close_notify, 4 network, 5 local files or system.",
+	options,
+};
+
+static int run(int argc, char **argv)
+{
+	enum status status = STATUS_NETWORK;
+	struct endpoint to;
+	const char *name;
+	SSL_CTX *ctx;
+	int i = parse_options(argc, argv, &usage);
+	int fd;
+
+	if (argc - i != 1)
+		misused(argv[0], "one HOST:PORT, please");
+	if (!parse_endpoint(argv[i], true, &to))
+		misused(argv[0], "%s is not HOST:PORT", argv[i]);
+	ctx = tls_client(&args.tls);
+	if (!ctx)
+		return STATUS_LOCAL;
+	name = args.tls.server_name ? args.tls.server_name : to.host;
+	fd = net_connect(&to);
+	if (fd >= 0) {
+		status = session(ctx, fd, name, &args.tls, &args.talk);
+		close(fd);
+	}
+	SSL_CTX_free(ctx);
+	return status;
+}
+
+const struct verb verb_connect = {
+	"connect", "standard input and output to a TLS server", run,
+};

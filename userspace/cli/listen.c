@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "net.h"
+#include "options.h"
+#include "session.h"
+
+struct arguments {
+	struct tls_options tls;
+	struct talk_options talk;
+	bool keep;
+};
+
+static struct arguments args;
+
+static const struct option options[] = {
+	TLS_OPTION_CERT(&args.tls),
+	TLS_OPTION_KEY(&args.tls),
+	{ "CAfile", "FILE", "the client must show a certificate of these authorities",
+	  .value = &args.tls.ca_file },
+	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
+	{ "keep", NULL, "serve one connection after another", .flag = &args.keep },
+	TLS_OPTION_CIPHER(&args.tls),
+	{ "alpn", "NAMES", "protocols to choose from, commas between", .value = &args.tls.alpn },
+	TLS_OPTION_TLS12(&args.tls),
+	TLS_OPTION_TLS13(&args.tls),
+	TLS_OPTION_REQUIRE(&args.tls),
+	TLS_OPTION_USERSPACE(&args.tls),
+	TALK_OPTION_BRIEF(&args.talk),
+	TALK_OPTION_QUIET(&args.talk),
+	TALK_OPTION_VERBOSE(&args.talk),
+	TLS_OPTION_KEYLOG(&args.tls),
+	{ 0 },
+};
+
+static const struct usage usage = {
+	"ktls listen -cert FILE -key FILE [option...] [ADDRESS:]PORT",
+	"Waits for a TLS client and connects it to standard input and output. PORT 0\n"
+	"takes a free one; standard error says which. With -keep, standard input goes to\n"
+	"the first client that stays to its end.\n"
+	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
+	"without close_notify, 4 network, 5 local files or system.",
+	options,
+};
+
+static enum status serve_one(SSL_CTX *ctx, int listener)
+{
+	enum status status;
+	int fd;
+
+	do {
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (fd < 0) {
+		complain("accept: %s", strerror(errno));
+		return STATUS_NETWORK;
+	}
+	status = session(ctx, fd, NULL, &args.tls, &args.talk);
+	close(fd);
+	return status;
+}
+
+static int run(int argc, char **argv)
+{
+	enum status status = STATUS_NETWORK;
+	char name[NET_NAME];
+	struct endpoint at;
+	SSL_CTX *ctx;
+	int i = parse_options(argc, argv, &usage);
+	int fd;
+
+	if (argc - i != 1 || !parse_endpoint(argv[i], false, &at))
+		misused(argv[0], "one [ADDRESS:]PORT, please");
+	ctx = tls_server(&args.tls);
+	if (!ctx)
+		return STATUS_LOCAL;
+	fd = net_listen(&at);
+	if (fd >= 0) {
+		net_local_name(fd, name);
+		if (!args.talk.quiet)
+			complain("listening on %s", name);
+		do {
+			status = serve_one(ctx, fd);
+		} while (args.keep);
+		close(fd);
+	}
+	SSL_CTX_free(ctx);
+	return status;
+}
+
+const struct verb verb_listen = {
+	"listen", "standard input and output to a TLS client that comes", run,
+};

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "options.h"
+
+void misused(const char *verb, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("ktls: ", stderr);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	if (verb)
+		fprintf(stderr, "\nTry: ktls %s --help\n", verb);
+	else
+		fprintf(stderr, "\nTry: ktls help\n");
+	exit(STATUS_USAGE);
+}
+
+static void show_help(const struct usage *usage)
+{
+	const struct option *o;
+	char left[40];
+
+	printf("usage: %s\n\n%s\n", usage->synopsis, usage->description);
+	for (o = usage->options; o->help; o++) {
+		if (!o->name) {
+			printf("\n%s\n", o->help);
+			continue;
+		}
+		snprintf(left, sizeof(left), "-%s %s", o->name, o->argument ? o->argument : "");
+		printf("  %-20s %s\n", left, o->help);
+	}
+	exit(STATUS_OK);
+}
+
+/* The option that arg names, up to its end or a '='. */
+static const struct option *find(const struct option *o, const char *arg)
+{
+	size_t len = strcspn(arg, "=");
+
+	for (; o->help; o++)
+		if (o->name && strlen(o->name) == len && !strncmp(o->name, arg, len))
+			return o;
+	return NULL;
+}
+
+static const char *name_of(const char *arg)
+{
+	arg++;
+	return *arg == '-' ? arg + 1 : arg;
+}
+
+static bool asks_for_help(const char *name)
+{
+	return !strcmp(name, "help") || !strcmp(name, "h") || !strcmp(name, "?");
+}
+
+/* Returns the number of arguments used. */
+static int take_option(int left, char **arg, const char *verb, const struct usage *usage)
+{
+	const char *name = name_of(arg[0]);
+	const struct option *o = find(usage->options, name);
+	const char *equals = strchr(name, '=');
+
+	if (asks_for_help(name))
+		show_help(usage);
+	if (!o)
+		misused(verb, "unknown option %s", arg[0]);
+	if (o->flag) {
+		if (equals)
+			misused(verb, "-%s takes no argument", o->name);
+		*o->flag = true;
+		return 1;
+	}
+	*o->value = equals ? equals + 1 : arg[1];
+	if (!equals && left < 2)
+		misused(verb, "-%s needs an argument: %s", o->name, o->argument);
+	return equals ? 1 : 2;
+}
+
+int parse_options(int argc, char **argv, const struct usage *usage)
+{
+	int i = 1;
+
+	while (i < argc && argv[i][0] == '-' && argv[i][1]) {
+		if (!strcmp(argv[i], "--"))
+			return i + 1;
+		i += take_option(argc - i, argv + i, argv[0], usage);
+	}
+	return i;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Standard input to a connection and the connection to standard output. */
+#ifndef KTLS_CLI_RELAY_H
+#define KTLS_CLI_RELAY_H
+
+#include "cli.h"
+#include "ktls.h"
+#include "progress.h"
+
+/*
+ * Runs until both directions have ended; takes a connection whose TCP socket does not
+ * block. Complains itself.
+ */
+enum status relay(struct ktls_conn *conn, struct progress *progress);
+
+/* The exit status for a failed call of libktls. */
+enum status status_of(int ret);
+
+#endif

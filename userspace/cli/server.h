@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* The event loop of ktls serve: one thread, epoll, any number of clients. */
+#ifndef KTLS_CLI_SERVER_H
+#define KTLS_CLI_SERVER_H
+
+#include "cli.h"
+#include "ktls.h"
+
+/* Serves the directory root (site.h) until SIGINT or SIGTERM. */
+enum status server_run(SSL_CTX *ctx, int listener, int root, unsigned int flags);
+
+#endif

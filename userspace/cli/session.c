@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include "net.h"
+#include "relay.h"
+#include "session.h"
+
+#define HANDSHAKE_MS	30000
+
+static enum status talk_to(struct ktls_conn *conn, const char *peer,
+			   const struct talk_options *talk)
+{
+	struct progress progress;
+	int ret = ktls_handshake(conn, HANDSHAKE_MS);
+
+	if (ret) {
+		complain("%s: %s", peer, ktls_error(conn));
+		return status_of(ret);
+	}
+	if (!talk->quiet)
+		tls_describe(conn, peer, !talk->brief, stderr);
+	progress_start(&progress, talk->quiet, talk->verbose);
+	return relay(conn, &progress);
+}
+
+enum status session(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+		    const struct tls_options *tls, const struct talk_options *talk)
+{
+	struct ktls_conn *conn;
+	enum status status;
+	char peer[NET_NAME];
+	int one = 1;
+
+	net_peer_name(tcp_fd, peer);
+	set_nonblocking(tcp_fd);
+	/* Records are written whole; waiting for more serves nobody. */
+	setsockopt(tcp_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	conn = ktls_new(ctx, tcp_fd, !server_name, server_name, tls_flags(tls));
+	if (!conn) {
+		status = errno == EINVAL ? STATUS_USAGE : STATUS_LOCAL;
+		complain("%s", ktls_last_error());
+		return status;
+	}
+	status = talk_to(conn, peer, talk);
+	ktls_close(conn);
+	return status;
+}

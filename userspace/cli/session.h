@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* One connection of connect or listen, from handshake to close. */
+#ifndef KTLS_CLI_SESSION_H
+#define KTLS_CLI_SESSION_H
+
+#include "cli.h"
+#include "ktls.h"
+#include "tls.h"
+
+struct talk_options {
+	bool brief, quiet, verbose;
+};
+
+#define TALK_OPTION_BRIEF(o)	{ "brief", NULL, "one line about the connection", .flag = &(o)->brief }
+#define TALK_OPTION_QUIET(o)	{ "quiet", NULL, "errors only", .flag = &(o)->quiet }
+#define TALK_OPTION_VERBOSE(o)	{ "v", NULL, "bytes and rate at the end", .flag = &(o)->verbose }
+
+/* server_name NULL: we are the server. Takes a connected TCP socket, and leaves it open. */
+enum status session(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+		    const struct tls_options *tls, const struct talk_options *talk);
+
+#endif

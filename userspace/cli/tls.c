@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/err.h>
+#include <openssl/x509.h>
+
+#include "cli.h"
+#include "tls.h"
+
+#define ALPN_MAX	255
+
+static FILE *keylog;
+
+static void complain_ssl(const char *what, const char *name)
+{
+	unsigned long code = ERR_get_error();
+	const char *text = ERR_reason_error_string(code);
+
+	complain("%s %s: %s", what, name, text ? text : "not usable");
+	ERR_clear_error();
+}
+
+static void log_key(const SSL *ssl, const char *line)
+{
+	(void)ssl;
+	fprintf(keylog, "%s\n", line);
+	fflush(keylog);
+}
+
+static bool set_keylog(SSL_CTX *ctx, const char *name)
+{
+	if (!name)
+		return true;
+	keylog = fopen(name, "ae");
+	if (!keylog) {
+		complain("-keylogfile %s: %s", name, strerror(errno));
+		return false;
+	}
+	SSL_CTX_set_keylog_callback(ctx, log_key);
+	return true;
+}
+
+static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
+{
+	const char *key = o->key ? o->key : o->cert;
+
+	if (!o->cert) {
+		if (o->key)
+			complain("-key without -cert: give the certificate too");
+		return !o->key;
+	}
+	if (SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1) {
+		complain_ssl("-cert", o->cert);
+		return false;
+	}
+	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1) {
+		complain_ssl("-key", key);
+		return false;
+	}
+	return true;
+}
+
+static bool set_trust(SSL_CTX *ctx, const struct tls_options *o)
+{
+	if (!o->ca_file && !o->ca_path) {
+		if (SSL_CTX_set_default_verify_paths(ctx) == 1)
+			return true;
+		complain("no system store of certificate authorities: give -CAfile");
+		return false;
+	}
+	if (SSL_CTX_load_verify_locations(ctx, o->ca_file, o->ca_path) == 1)
+		return true;
+	complain_ssl(o->ca_file ? "-CAfile" : "-CApath", o->ca_file ? o->ca_file : o->ca_path);
+	return false;
+}
+
+static bool set_versions(SSL_CTX *ctx, const struct tls_options *o)
+{
+	if (o->tls12 && o->tls13) {
+		complain("-tls1_2 and -tls1_3 exclude each other");
+		return false;
+	}
+	SSL_CTX_set_min_proto_version(ctx, o->tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+	SSL_CTX_set_max_proto_version(ctx, o->tls12 ? TLS1_2_VERSION : 0);
+	return true;
+}
+
+static bool set_common(SSL_CTX *ctx, const struct tls_options *o)
+{
+	if (o->cipher && SSL_CTX_set_cipher_list(ctx, o->cipher) != 1) {
+		complain_ssl("-cipher", o->cipher);
+		return false;
+	}
+	return set_versions(ctx, o) && set_certificate(ctx, o) && set_keylog(ctx, o->keylog);
+}
+
+/* "h2,http/1.1" to the form on the wire: each name behind its length. 0: not possible. */
+static unsigned int pack_alpn(const char *names, unsigned char out[ALPN_MAX])
+{
+	size_t used = 0, len;
+
+	for (;; names += len + 1) {
+		len = strcspn(names, ",");
+		if (!len || len > 255 || used + 1 + len > ALPN_MAX)
+			return 0;
+		out[used++] = (unsigned char)len;
+		memcpy(out + used, names, len);
+		used += len;
+		if (!names[len])
+			return (unsigned int)used;
+	}
+}
+
+static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
+		       const unsigned char *in, unsigned int in_len, void *names)
+{
+	unsigned char ours[ALPN_MAX];
+	unsigned int len = pack_alpn(names, ours);
+	unsigned char *chosen;
+
+	(void)ssl;
+	if (SSL_select_next_proto(&chosen, out_len, ours, len, in, in_len) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
+	/* The choice has to outlive this call: take the client's copy of the name. */
+	for (; in_len && *in < in_len; in_len -= 1U + *in, in += 1 + *in)
+		if (*in == *out_len && !memcmp(in + 1, chosen, *out_len)) {
+			*out = in + 1;
+			return SSL_TLSEXT_ERR_OK;
+		}
+	return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static bool set_alpn(SSL_CTX *ctx, const char *names, bool is_server)
+{
+	unsigned char wire[ALPN_MAX];
+	unsigned int len;
+
+	if (!names)
+		return true;
+	len = pack_alpn(names, wire);
+	if (!len) {
+		complain("-alpn %s: names with commas between, 254 bytes at most", names);
+		return false;
+	}
+	if (is_server)
+		SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, (void *)names);
+	else
+		SSL_CTX_set_alpn_protos(ctx, wire, len);
+	return true;
+}
+
+static SSL_CTX *finish(SSL_CTX *ctx, bool good)
+{
+	if (good)
+		return ctx;
+	SSL_CTX_free(ctx);
+	return NULL;
+}
+
+SSL_CTX *tls_client(const struct tls_options *o)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+
+	SSL_CTX_set_verify(ctx, o->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+	return finish(ctx, set_common(ctx, o) && set_alpn(ctx, o->alpn, false) &&
+		      (o->insecure || set_trust(ctx, o)));
+}
+
+SSL_CTX *tls_server(const struct tls_options *o)
+{
+	static const unsigned char id[] = "ktls";
+	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+
+	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
+	SSL_CTX_set_dh_auto(ctx, 1);
+	SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
+	if (!o->cert) {
+		complain("a server needs -cert and -key (openssl req -x509 -newkey rsa:2048 -nodes makes a pair)");
+		return finish(ctx, false);
+	}
+	/* Whoever names authorities wants to know the client. */
+	if (o->ca_file || o->ca_path) {
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+		if (!set_trust(ctx, o))
+			return finish(ctx, false);
+	}
+	return finish(ctx, set_common(ctx, o) && set_alpn(ctx, o->alpn, true));
+}
+
+unsigned int tls_flags(const struct tls_options *o)
+{
+	return (o->require_kernel ? KTLS_REQUIRE_KERNEL : 0) |
+	       (o->userspace ? KTLS_USERSPACE : 0);
+}
+
+static void describe_certificate(const struct ktls_conn *conn, FILE *out)
+{
+	X509 *cert = ktls_peer_certificate(conn);
+
+	if (!cert) {
+		fprintf(out, "peer certificate: none\n");
+		return;
+	}
+	fprintf(out, "peer certificate: ");
+	X509_NAME_print_ex_fp(out, X509_get_subject_name(cert), 0, XN_FLAG_ONELINE);
+	fprintf(out, "\nissuer: ");
+	X509_NAME_print_ex_fp(out, X509_get_issuer_name(cert), 0, XN_FLAG_ONELINE);
+	fprintf(out, "\nverification: %s\n",
+		X509_verify_cert_error_string(ktls_verify_result(conn)));
+	X509_free(cert);
+}
+
+void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, FILE *out)
+{
+	const char *alpn;
+	size_t len;
+
+	fprintf(out, "ktls: %s: %s %s, %s%s%s\n", peer, ktls_version(conn), ktls_cipher(conn),
+		ktls_in_kernel(conn) ? "kernel" : "userspace",
+		ktls_in_kernel(conn) ? "" : ": ", ktls_why_not(conn));
+	if (!verbose)
+		return;
+	describe_certificate(conn, out);
+	alpn = ktls_alpn(conn, &len);
+	if (len)
+		fprintf(out, "ALPN: %.*s\n", (int)len, alpn);
+	if (SSL_is_server(ktls_ssl(conn)) && ktls_server_name(conn))
+		fprintf(out, "server name: %s\n", ktls_server_name(conn));
+	if (SSL_session_reused(ktls_ssl(conn)))
+		fprintf(out, "session: resumed\n");
+}

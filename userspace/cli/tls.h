@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/* An SSL_CTX from the options that the verbs share. */
+#ifndef KTLS_CLI_TLS_H
+#define KTLS_CLI_TLS_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "ktls.h"
+
+struct tls_options {
+	const char *cert, *key;
+	const char *ca_file, *ca_path;
+	const char *cipher;
+	const char *alpn;
+	const char *keylog;
+	const char *server_name;
+	bool insecure, require_kernel, userspace;
+	bool tls12, tls13;
+};
+
+/* Rows of an option table, for each verb to pick from. */
+#define TLS_OPTION_CERT(o)	{ "cert", "FILE", "certificate and chain, PEM", .value = &(o)->cert }
+#define TLS_OPTION_KEY(o)	{ "key", "FILE", "its private key, PEM (default: the -cert file)", \
+				  .value = &(o)->key }
+#define TLS_OPTION_CIPHER(o)	{ "cipher", "LIST", "ciphers of TLS 1.2, as ciphers(1) writes them", \
+				  .value = &(o)->cipher }
+#define TLS_OPTION_KEYLOG(o)	{ "keylogfile", "FILE", "append the secrets for wireshark to FILE", \
+				  .value = &(o)->keylog }
+#define TLS_OPTION_REQUIRE(o)	{ "require-kernel", NULL, \
+				  "fail rather than go on in userspace", .flag = &(o)->require_kernel }
+#define TLS_OPTION_USERSPACE(o)	{ "userspace", NULL, "do not use the kernel", \
+				  .flag = &(o)->userspace }
+#define TLS_OPTION_TLS12(o)	{ "tls1_2", NULL, "TLS 1.2 only", .flag = &(o)->tls12 }
+#define TLS_OPTION_TLS13(o)	{ "tls1_3", NULL, "TLS 1.3 only", .flag = &(o)->tls13 }
+
+/* NULL after a complaint. */
+SSL_CTX *tls_client(const struct tls_options *options);
+SSL_CTX *tls_server(const struct tls_options *options);
+
+/* KTLS_* flags for ktls_new. */
+unsigned int tls_flags(const struct tls_options *options);
+
+/* Says who is there, in a line or (verbose) several. */
+void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, FILE *out);
+
+#endif
