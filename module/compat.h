@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Makes the kernels from 6.1 on look alike. Kbuild probes the kernel's headers, as stable
+ * kernels carry backports that their version number does not tell, and defines:
+ *	KTLS_HAVE_SOCKADDR_UNSIZED	proto_ops.bind takes struct sockaddr_unsized
+ *	KTLS_HAVE_SENDPAGE		proto_ops.sendpage exists; MSG_SPLICE_PAGES means nothing
+ *	KTLS_HAVE_SPLICE_EOF		proto_ops.splice_eof exists
+ *	KTLS_HAVE_RECVMSG_ADDR_LEN	proto.recvmsg has the argument addr_len
+ */
+#ifndef KTLS_COMPAT_H
+#define KTLS_COMPAT_H
+
+#include <linux/bvec.h>
+#include <linux/net.h>
+#include <linux/socket.h>
+#include <linux/splice.h>
+#include <linux/uio.h>
+#include <linux/version.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "AF_KTLS needs Linux 6.1 or later"
+#endif
+
+#ifdef KTLS_HAVE_SOCKADDR_UNSIZED
+#define ktls_sockaddr	sockaddr_unsized
+#else
+#define ktls_sockaddr	sockaddr
+#endif
+
+/* The parameters of proto.recvmsg after sk. */
+#ifdef KTLS_HAVE_RECVMSG_ADDR_LEN
+#define KTLS_RECVMSG_ARGS	struct msghdr *msg, size_t len, int flags, int *addr_len
+#else
+#define KTLS_RECVMSG_ARGS	struct msghdr *msg, size_t len, int flags
+#endif
+
+/*
+ * Marks our own sends of pages that must be taken by reference. Kernels with sendpage lack
+ * the flag, or have it without a meaning: their sendpage comes to us under this name.
+ */
+#ifdef KTLS_HAVE_SENDPAGE
+#undef MSG_SPLICE_PAGES
+#define MSG_SPLICE_PAGES	0x8000000
+#endif
+
+/**
+ * ktls_compat_send_pages() - hand pages to TCP without copying
+ * @csk: TCP socket, locked by the caller
+ * @bv: the pages; TCP takes its own references
+ * @count: entries of @bv
+ * @len: bytes in @bv
+ * @flags: MSG_DONTWAIT, MSG_MORE
+ *
+ * Context: process, @csk locked.
+ * Return: bytes taken, possibly fewer than @len, or -errno.
+ */
+static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec *bv,
+					 unsigned int count, size_t len, int flags)
+{
+#ifdef KTLS_HAVE_SENDPAGE
+	int sent = 0, ret;
+
+	for (; count; count--, bv++) {
+		ret = tcp_sendpage_locked(csk, bv->bv_page, bv->bv_offset, bv->bv_len,
+					  count > 1 ? flags | MSG_MORE | MSG_SENDPAGE_NOTLAST :
+						      flags);
+		if (ret < 0)
+			return sent ?: ret;
+		sent += ret;
+		if (ret < bv->bv_len)
+			break;
+	}
+	return sent;
+#else
+	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES };
+
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, count, len);
+	return tcp_sendmsg_locked(csk, &msg, len);
+#endif
+}
+
+#ifndef ITER_DEST
+#define ITER_DEST	READ
+#define ITER_SOURCE	WRITE
+#endif
+
+#endif /* KTLS_COMPAT_H */

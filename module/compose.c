@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Composing the record to be sent: its memory, the payload, sealing.
+ *
+ * A record lies in pieces carved one after another from tx.frag: prefix, payload, tag. What
+ * is copied in is encrypted where it lies. Pages that are spliced in are only read: of them
+ * the pieces hold the room for their ciphertext.
+ */
+#include <linux/mm.h>
+#include <linux/net.h>
+#include <linux/uio.h>
+
+#include "ktls.h"
+#include "trace.h"
+
+/* A new piece has at least this much room: a prefix and a bit. */
+#define KTLS_PIECE_MIN	64
+
+/* Gives back the last @len bytes of the record's room. */
+static void shrink(struct ktls_tx *tx, u32 len)
+{
+	struct ktls_open_record *open = &tx->open;
+
+	while (len) {
+		struct bio_vec *piece = &open->pieces[open->piece_count - 1];
+		u32 n = min(len, piece->bv_len);
+
+		if (piece->bv_page == tx->frag.page &&
+		    piece->bv_offset + piece->bv_len == tx->frag.offset)
+			tx->frag.offset -= n;
+		piece->bv_len -= n;
+		len -= n;
+		if (!piece->bv_len) {
+			put_page(piece->bv_page);
+			open->piece_count--;
+		}
+	}
+}
+
+/* Room for at most @want more bytes of the record, contiguous; NULL: no memory. */
+static u8 *grow(struct ktls_sock *ks, u32 want, u32 *got)
+{
+	struct ktls_open_record *open = &ks->tx.open;
+	struct page_frag *frag = &ks->tx.frag;
+	struct bio_vec *piece = NULL;
+	u8 *room;
+
+	if (!skb_page_frag_refill(open->piece_count ? 1 : KTLS_PIECE_MIN, frag, GFP_KERNEL_ACCOUNT))
+		return NULL;
+	*got = min(want, frag->size - frag->offset);
+	room = page_address(frag->page) + frag->offset;
+	if (open->piece_count)
+		piece = &open->pieces[open->piece_count - 1];
+	if (piece && piece->bv_page == frag->page &&
+	    piece->bv_offset + piece->bv_len == frag->offset) {
+		piece->bv_len += *got;
+	} else {
+		if (open->piece_count == KTLS_PIECES)
+			return NULL;
+		get_page(frag->page);
+		open->pieces[open->piece_count++] = (struct bio_vec){
+			.bv_page = frag->page, .bv_offset = frag->offset, .bv_len = *got,
+		};
+	}
+	frag->offset += *got;
+	return room;
+}
+
+static int reserve(struct ktls_sock *ks, u32 len)
+{
+	u32 done, got;
+
+	for (done = 0; done < len; done += got) {
+		if (!grow(ks, len - done, &got)) {
+			shrink(&ks->tx, done);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+/* Where the next @len bytes of plaintext are; the caller knows that an entry is free. */
+static void add_source(struct ktls_sock *ks, struct page *page, u32 offset, u32 len)
+{
+	struct ktls_open_record *open = &ks->tx.open;
+	struct scatterlist *sg = &ks->tx.dir.key->src[open->src_count];
+
+	/* Entry 0 is the AAD's. */
+	if (open->src_count && sg_page(sg) == page && sg->offset + sg->length == offset) {
+		sg->length += len;
+		return;
+	}
+	open->src_count++;
+	sg_set_page(sg + 1, page, len, offset);
+}
+
+static int begin(struct ktls_sock *ks, u8 type)
+{
+	struct ktls_key *key = ks->tx.dir.key;
+	int ret;
+
+	ret = reserve(ks, ktls_record_prefix_len(key->format, key->cipher));
+	if (ret) {
+		ktls_compose_drop(&ks->tx);
+		return ret;
+	}
+	ks->tx.open.type = type;
+	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
+	return 0;
+}
+
+/* A contiguous run of @from into the record: bytes, -EFAULT or -ENOMEM. */
+static ssize_t append_copy(struct ktls_sock *ks, struct iov_iter *from, u32 len)
+{
+	struct ktls_tx *tx = &ks->tx;
+	u32 got;
+	u8 *room;
+
+	room = grow(ks, len, &got);
+	if (!room)
+		return -ENOMEM;
+	if (!copy_from_iter_full(room, got, from)) {
+		shrink(tx, got);
+		return -EFAULT;
+	}
+	add_source(ks, tx->frag.page, tx->frag.offset - got, got);
+	return got;
+}
+
+/* The first run of a bvec iterator. */
+static struct page *first_page(const struct iov_iter *from, u32 *offset, u32 *len)
+{
+	const struct bio_vec *bv = from->bvec;
+	size_t skip = from->iov_offset;
+	size_t at;
+
+	while (skip >= bv->bv_len) {
+		skip -= bv->bv_len;
+		bv++;
+	}
+	at = bv->bv_offset + skip;
+	*offset = at % PAGE_SIZE;
+	*len = min3((size_t)*len, bv->bv_len - skip, PAGE_SIZE - *offset);
+	return bv->bv_page + at / PAGE_SIZE;
+}
+
+/* A run of pages into the record by reference: bytes, 0: must be copied, or -ENOMEM. */
+static ssize_t append_splice(struct ktls_sock *ks, struct iov_iter *from, u32 len)
+{
+	struct ktls_open_record *open = &ks->tx.open;
+	struct page *page;
+	u32 offset;
+	int ret;
+
+	/* Copies that follow in this record take an entry a piece. */
+	if (!iov_iter_is_bvec(from) || open->src_count >= KTLS_SRC_MAX - KTLS_PIECES ||
+	    open->spliced_count == KTLS_SRC_MAX)
+		return 0;
+	page = first_page(from, &offset, &len);
+	if (!sendpage_ok(page))
+		return 0;
+	ret = reserve(ks, len);
+	if (ret)
+		return ret;
+	if (!open->spliced_count || open->spliced[open->spliced_count - 1] != page) {
+		get_page(page);
+		open->spliced[open->spliced_count++] = page;
+	}
+	add_source(ks, page, offset, len);
+	iov_iter_advance(from, len);
+	return len;
+}
+
+static void put_spliced(struct ktls_open_record *open)
+{
+	while (open->spliced_count)
+		put_page(open->spliced[--open->spliced_count]);
+}
+
+/**
+ * ktls_compose_drop() - forget the open record
+ * @tx: sending direction
+ *
+ * Context: process, tx->dir.lock held.
+ */
+void ktls_compose_drop(struct ktls_tx *tx)
+{
+	struct ktls_open_record *open = &tx->open;
+
+	put_spliced(open);
+	while (open->piece_count)
+		put_page(open->pieces[--open->piece_count].bv_page);
+	open->src_count = 0;
+	open->len = 0;
+}
+
+/**
+ * ktls_compose_append() - add payload to the open record, opening one if there is none
+ * @ks: socket with a TX key; the open record has room
+ * @type: content type, the open record's if there is one
+ * @from: the payload; advances by what was taken
+ * @splice: take pages by reference where possible
+ *
+ * Context: process, tx.dir.lock held.
+ * Return: bytes taken, at least 1; -EFAULT, -ENOMEM.
+ */
+ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, struct iov_iter *from, bool splice)
+{
+	struct ktls_tx *tx = &ks->tx;
+	u32 len = min_t(size_t, iov_iter_count(from), tx->max_payload - tx->open.len);
+	ssize_t ret = 0;
+
+	lockdep_assert_held(&tx->dir.lock);
+	if (!tx->open.len) {
+		ret = begin(ks, type);
+		if (ret)
+			return ret;
+	}
+	if (splice)
+		ret = append_splice(ks, from, len);
+	if (!ret)
+		ret = append_copy(ks, from, len);
+	if (ret > 0)
+		tx->open.len += ret;
+	else if (!tx->open.len)
+		ktls_compose_drop(tx);
+	return ret;
+}
+
+/* key->dst over the pieces, without the prefix. */
+static void map_pieces(struct ktls_tx *tx, u32 prefix)
+{
+	struct ktls_open_record *open = &tx->open;
+	struct scatterlist *sg = tx->dir.key->dst;
+	unsigned int i;
+
+	sg_init_table(sg, 1 + KTLS_DST_MAX);
+	for (i = 0; i < open->piece_count; i++, prefix = 0) {
+		struct bio_vec *piece = &open->pieces[i];
+
+		if (piece->bv_len > prefix)
+			sg_set_page(++sg, piece->bv_page, piece->bv_len - prefix,
+				    piece->bv_offset + prefix);
+	}
+	sg_mark_end(sg);
+}
+
+static int encrypt(struct ktls_sock *ks)
+{
+	struct ktls_tx *tx = &ks->tx;
+	struct ktls_open_record *open = &tx->open;
+	struct ktls_key *key = tx->dir.key;
+	struct bio_vec *first = open->pieces;
+	u32 prefix;
+
+	/* The first piece has room for all of it: KTLS_PIECE_MIN. */
+	prefix = ktls_record_prefix(key->format, key->cipher, open->type, open->len,
+				    tx->dir.nonce,
+				    page_address(first->bv_page) + first->bv_offset);
+	map_pieces(tx, prefix);
+	if (open->src_count)
+		sg_mark_end(&key->src[open->src_count]);
+	return ktls_crypto_seal(key, tx->dir.seq, tx->dir.nonce, open->type, open->len,
+				!open->spliced_count);
+}
+
+/* The number is taken: nothing else will be sealed with it, whatever becomes of the record. */
+static void take_number(struct ktls_sock *ks)
+{
+	struct ktls_dir *dir = &ks->tx.dir;
+
+	if (dir->seq == U64_MAX) {
+		dir->exhausted = true;
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_SEQUENCE_END);
+	}
+	dir->seq++;
+	dir->nonce++;
+}
+
+static void count_sealed(struct ktls_sock *ks)
+{
+	struct net *net = sock_net(&ks->sk);
+	struct ktls_open_record *open = &ks->tx.open;
+	struct ktls_dir *dir = &ks->tx.dir;
+
+	trace_ktls_sealed(ks, open->type, open->len, dir->seq);
+	dir->records++;
+	dir->bytes += open->len;
+	ktls_stats_inc(net, KTLS_STAT_TX_RECORDS);
+	ktls_stats_add(net, KTLS_STAT_TX_BYTES, open->len);
+	if (open->spliced_count)
+		ktls_stats_inc(net, KTLS_STAT_TX_SPLICED);
+	if (open->type == KTLS_TYPE_DATA)
+		return;
+	dir->control++;
+	ktls_stats_inc(net, KTLS_STAT_TX_CONTROL);
+	if (open->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
+		dir->may_rekey = true;
+}
+
+static void move_to_pending(struct ktls_tx *tx)
+{
+	struct ktls_open_record *open = &tx->open;
+	u32 bytes = tx->pending_bytes;
+	unsigned int i;
+
+	for (i = 0; i < open->piece_count; i++) {
+		bytes += open->pieces[i].bv_len;
+		tx->pending[tx->pending_count++] = open->pieces[i];
+	}
+	WRITE_ONCE(tx->pending_bytes, bytes);
+	open->piece_count = 0;
+	open->src_count = 0;
+	open->len = 0;
+	put_spliced(open);
+}
+
+/**
+ * ktls_compose_seal() - encrypt the open record and queue it for the carrier
+ * @ks: socket with a TX key and an open record; fewer than KTLS_PENDING_MAX - KTLS_PIECES
+ *	pieces are pending
+ *
+ * Context: process, tx.dir.lock held; may sleep.
+ * Return: 0; -ENOMEM: the record is still open; -EBADMSG: no sequence number is left; else
+ * the crypto API's error. The last two end the direction and the record.
+ */
+int ktls_compose_seal(struct ktls_sock *ks)
+{
+	struct ktls_tx *tx = &ks->tx;
+	int ret;
+
+	lockdep_assert_held(&tx->dir.lock);
+	if (WARN_ON_ONCE(tx->pending_count + KTLS_PIECES > KTLS_PENDING_MAX))
+		return -ENOBUFS;
+	ret = reserve(ks, KTLS_TAG_LEN);
+	if (ret)
+		return ret;
+
+	ret = encrypt(ks);
+	if (ret) {
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_CRYPTO_ERROR);
+		WRITE_ONCE(tx->dir.err, ret);
+		ktls_compose_drop(tx);
+		return ret;
+	}
+	count_sealed(ks);
+	take_number(ks);
+	move_to_pending(tx);
+	return 0;
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The socket, and what the files of the module tell each other.
+ *
+ * Lock order, outermost first:
+ *	lock_sock(sk)		binding, detaching, options; keeps the carrier in place
+ *	tx.dir.lock		sending (a mutex; released while waiting for the carrier)
+ *	rx.dir.lock		receiving (a mutex; released while waiting for records)
+ *	lock_sock(carrier)	the carrier's queues, and rx.head with its companions
+ *	carrier's sk_callback_lock	whether the carrier calls us back
+ * A path takes those that it needs in this order. Whoever holds either direction's lock
+ * knows that the carrier stays attached, since detaching takes both. Callbacks run under the
+ * carrier's lock and take none of ours: they set rx.head, wake and queue work.
+ */
+#ifndef KTLS_KTLS_H
+#define KTLS_KTLS_H
+
+#include <linux/mutex.h>
+#include <linux/skbuff.h>
+#include <linux/workqueue.h>
+#include <net/sock.h>
+#include <uapi/linux/tls.h>
+#include <linux/ktls.h>
+
+#include "compat.h"
+#include "crypto.h"
+#include "record.h"
+#include "stats.h"
+
+/* Pieces of memory that a sealed record may lie in: order-0 pages, the first one part used. */
+#define KTLS_PIECES	8
+/* Sealed and unsent at once: a record of data, the open record, a close_notify. */
+#define KTLS_PENDING_MAX	(3 * KTLS_PIECES)
+
+/**
+ * struct ktls_dir - what both directions have
+ * @lock: protects all of the direction
+ * @key: NULL: none yet
+ * @format: the key's, kept for lockless readers; likewise @cipher
+ * @seq: sequence number of the next record
+ * @nonce: explicit nonce of the next record; counted, but not used, where there is none
+ * @exhausted: the last sequence number was used
+ * @may_rekey: a ChangeCipherSpec has passed under this key
+ * @err: ended the direction; 0 while it lives
+ * @rekeys: keys after the first
+ * @records: passed since the socket was bound; likewise @bytes (payload), @control
+ */
+struct ktls_dir {
+	struct mutex lock;
+	struct ktls_key *key;
+	const struct ktls_format *format;
+	const struct ktls_cipher *cipher;
+	u64 seq;
+	u64 nonce;
+	bool exhausted;
+	bool may_rekey;
+	int err;
+	u32 rekeys;
+	u64 records;
+	u64 bytes;
+	u64 control;
+};
+
+/**
+ * struct ktls_open_record - plaintext that waits to be sealed
+ * @type: content type
+ * @len: bytes of payload so far; 0: no record is open
+ * @pieces: where the record will lie, its prefix first
+ * @piece_count: entries of @pieces
+ * @spliced: pages of others, held until the record is sealed
+ * @spliced_count: entries of @spliced
+ * @src_count: entries of the key's src in use, without the AAD's
+ *
+ * Copied payload lies in the pieces already; of spliced payload only the room does, the
+ * key's src says where it is.
+ */
+struct ktls_open_record {
+	u8 type;
+	u32 len;
+	struct bio_vec pieces[KTLS_PIECES];
+	unsigned int piece_count;
+	struct page *spliced[KTLS_SRC_MAX];
+	unsigned int spliced_count;
+	unsigned int src_count;
+};
+
+/**
+ * struct ktls_tx - the sending direction
+ * @dir: common part
+ * @max_payload: TLS_TX_MAX_PAYLOAD_LEN
+ * @open: the record being composed
+ * @frag: memory that records are carved from
+ * @pending: sealed pieces that the carrier has not taken, each with its page reference
+ * @pending_first: the first of them that is left
+ * @pending_count: end of them
+ * @pending_bytes: their bytes; read without the lock by poll
+ * @fin: the carrier's writing side is to be closed when nothing is pending
+ * @close_notify_sent: nothing follows
+ * @zerocopy: TLS_TX_ZEROCOPY_RO, kept to be read back
+ * @overdue: the open record is complete, but there was no memory for its tag
+ * @work: pushes what is pending when the carrier has room again
+ */
+struct ktls_tx {
+	struct ktls_dir dir;
+	u32 max_payload;
+	struct ktls_open_record open;
+	struct page_frag frag;
+	struct bio_vec pending[KTLS_PENDING_MAX];
+	unsigned int pending_first;
+	unsigned int pending_count;
+	u32 pending_bytes;
+	bool fin;
+	bool close_notify_sent;
+	bool zerocopy;
+	bool overdue;
+	struct delayed_work work;
+};
+
+/* What is at the head of the undecrypted stream. */
+enum ktls_head {
+	KTLS_HEAD_NONE,		/* not a whole record yet */
+	KTLS_HEAD_DATA,		/* application data */
+	KTLS_HEAD_CONTROL,	/* another type */
+	KTLS_HEAD_BAD,		/* no record can begin so: the reader reports it */
+};
+
+/**
+ * struct ktls_rx - the receiving direction
+ * @dir: common part; @dir.key and @dir.err change under the carrier's lock too
+ * @ahead: raw bytes that precede what the carrier holds
+ * @ahead_bytes: how many
+ * @head: what is at the head; as the next two, written under the carrier's lock, read without
+ * @head_bytes: payload that can be read without waiting; counted up to SO_RCVLOWAT only
+ * @chore: @work has something to do at the head
+ * @queue: opened records that nobody has read to their end
+ * @queued_bytes: their unread bytes; read without the lock by poll
+ * @controls: opened control records for MSG_ERRQUEUE
+ * @hold: a ChangeCipherSpec was opened: what follows needs the next key
+ * @eof: close_notify came
+ * @truncated: the carrier ended without one and a reader was told
+ * @truncated_record: ... in the middle of a record
+ * @copied_seq: the carrier's position as we left it
+ * @mode: KTLS_CONTROL_*
+ * @strict_eof: KTLS_STRICT_EOF
+ * @bad_tag: records refused; likewise @bad_length, @bad_version
+ * @work: takes control records and stuck beginnings off the carrier
+ */
+struct ktls_rx {
+	struct ktls_dir dir;
+	struct sk_buff_head ahead;
+	u32 ahead_bytes;
+	enum ktls_head head;
+	u32 head_bytes;
+	bool chore;
+	struct sk_buff_head queue;
+	u32 queued_bytes;
+	struct sk_buff_head controls;
+	bool hold;
+	bool eof;
+	bool truncated;
+	bool truncated_record;
+	u32 copied_seq;
+	int mode;
+	bool strict_eof;
+	u64 bad_tag;
+	u64 bad_length;
+	u64 bad_version;
+	struct work_struct work;
+};
+
+/**
+ * struct ktls_carrier - the socket underneath
+ * @sock: holds a reference to its file; NULL: not bound
+ * @sk: its sock; lockless readers use RCU
+ * @data_ready: the carrier's own callbacks, likewise @write_space, @state_change,
+ *	@error_report
+ * @prot: the carrier's own operations, likewise @ops
+ * @rcvlowat: the carrier's own SO_RCVLOWAT
+ * @err: what killed the carrier, positive; stays when the carrier forgets it
+ */
+struct ktls_carrier {
+	struct socket *sock;
+	struct sock *sk;
+	void (*data_ready)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	void (*error_report)(struct sock *sk);
+	struct proto *prot;
+	const struct proto_ops *ops;
+	int rcvlowat;
+	int err;
+};
+
+/**
+ * struct ktls_sock - a socket of the family
+ * @sk: must be first
+ * @node: in its network namespace's list
+ * @carrier: changes under lock_sock(sk) and both directions' locks
+ * @tx: sending
+ * @rx: receiving
+ */
+struct ktls_sock {
+	struct sock sk;
+	struct list_head node;
+	struct ktls_carrier carrier;
+	struct ktls_tx tx;
+	struct ktls_rx rx;
+};
+
+static inline struct ktls_sock *ktls_sk(const struct sock *sk)
+{
+	return (struct ktls_sock *)sk;
+}
+
+/* Of a received record's skb. */
+struct ktls_skb_cb {
+	u8 type;
+	u32 offset;		/* of what is unread */
+};
+
+static inline struct ktls_skb_cb *ktls_skb_cb(struct sk_buff *skb)
+{
+	BUILD_BUG_ON(sizeof(struct ktls_skb_cb) > sizeof(skb->cb));
+	return (struct ktls_skb_cb *)skb->cb;
+}
+
+/* main.c */
+extern struct workqueue_struct *ktls_workqueue;
+extern int ktls_family;
+
+/* sock.c */
+extern struct proto ktls_proto;
+extern struct net_proto_family ktls_family_ops;
+struct socket *ktls_sock_unbind(struct ktls_sock *ks);
+
+/* sockopt.c */
+int ktls_sockopt_set(struct socket *sock, int level, int name, sockptr_t value, unsigned int len);
+int ktls_sockopt_get(struct socket *sock, int level, int name, char __user *value,
+		     int __user *len);
+void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info);
+
+/* tx.c */
+int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
+void ktls_tx_splice_eof(struct ktls_sock *ks);
+int ktls_tx_flush(struct ktls_sock *ks);
+int ktls_tx_shutdown(struct ktls_sock *ks);
+void ktls_tx_release(struct ktls_sock *ks);
+bool ktls_tx_writable(struct ktls_sock *ks);
+void ktls_tx_work(struct work_struct *work);
+
+/* compose.c */
+ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, struct iov_iter *from, bool splice);
+int ktls_compose_seal(struct ktls_sock *ks);
+void ktls_compose_drop(struct ktls_tx *tx);
+
+/* rx.c */
+int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags);
+ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+			    bool nonblock, unsigned int flags);
+bool ktls_rx_readable(struct ktls_sock *ks);
+bool ktls_rx_at_end(struct ktls_sock *ks);
+u32 ktls_rx_available(struct ktls_sock *ks);
+void ktls_rx_work(struct work_struct *work);
+void ktls_rx_purge(struct ktls_rx *rx);
+
+/* open.c */
+int ktls_open_head(struct ktls_sock *ks, struct iov_iter *to, u32 room);
+bool ktls_open_is_close_notify(struct sk_buff *skb);
+
+/* stream.c */
+u32 ktls_stream_bytes(const struct ktls_sock *ks);
+int ktls_stream_copy(struct ktls_sock *ks, u32 offset, void *to, u32 len);
+int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlist *sg,
+		    unsigned int max);
+void ktls_stream_consume(struct ktls_sock *ks, u32 len);
+int ktls_stream_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len);
+int ktls_stream_take_over(struct ktls_sock *ks);
+int ktls_stream_head(struct ktls_sock *ks, struct ktls_header *header);
+void ktls_stream_scan(struct ktls_sock *ks);
+u32 ktls_stream_readable(struct ktls_sock *ks);
+
+/* carrier.c */
+int ktls_carrier_attach(struct ktls_sock *ks, int fd);
+struct socket *ktls_carrier_detach(struct ktls_sock *ks);
+void ktls_carrier_own(struct ktls_sock *ks);
+int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
+		      size_t len, int flags, bool force);
+bool ktls_carrier_has_room(struct sock *csk);
+bool ktls_carrier_wants_room(struct sock *csk);
+bool ktls_carrier_ended(const struct sock *csk);
+int ktls_carrier_name(struct ktls_sock *ks, struct sockaddr *addr, int peer);
+void ktls_carrier_wake(struct ktls_sock *ks, __poll_t events);
+
+/* proc.c */
+int ktls_proc_net_init(struct net *net);
+void ktls_proc_net_exit(struct net *net);
+void ktls_proc_fdinfo(struct seq_file *m, struct ktls_sock *ks);
+
+#endif /* KTLS_KTLS_H */

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Opening the record at the head of the stream: into the reader's memory or into an skb. */
+#include <linux/mm.h>
+#include <linux/uio.h>
+
+#include "ktls.h"
+#include "trace.h"
+
+/* Below this many bytes copying is cheaper than pinning the reader's pages. */
+#define KTLS_DIRECT_MIN		1024
+/* Largest order of the pages that opened records lie in. */
+#define KTLS_OPEN_ORDER		2
+
+/**
+ * struct reader_pages - a reader's memory, pinned
+ * @pages: each with a reference
+ * @count: how many
+ */
+struct reader_pages {
+	struct page *pages[KTLS_DST_MAX];
+	unsigned int count;
+};
+
+static void put_reader_pages(struct reader_pages *reader, bool dirty)
+{
+	while (reader->count) {
+		struct page *page = reader->pages[--reader->count];
+
+		if (dirty && !PageCompound(page))
+			set_page_dirty_lock(page);
+		put_page(page);
+	}
+}
+
+/* Entries of key->dst for the next @len bytes of @to, which advances; -errno: it did not. */
+static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
+		      struct reader_pages *reader)
+{
+	struct scatterlist *sg = key->dst + 1;
+	u32 done = 0, n;
+	ssize_t got;
+	size_t start;
+
+	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
+	while (done < len && reader->count < KTLS_DST_MAX) {
+		struct page **pages = reader->pages + reader->count;
+
+		got = iov_iter_get_pages2(to, pages, len - done, KTLS_DST_MAX - reader->count,
+					  &start);
+		if (got <= 0)
+			break;
+		for (done += got; got; got -= n, start = 0, sg++) {
+			n = min_t(u32, got, PAGE_SIZE - start);
+			sg_set_page(sg, reader->pages[reader->count++], n, start);
+		}
+	}
+	if (done == len) {
+		sg_mark_end(sg - 1);
+		return 0;
+	}
+	iov_iter_revert(to, done);
+	put_reader_pages(reader, false);
+	return -EFAULT;
+}
+
+static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
+{
+	struct ktls_key *key = ks->rx.dir.key;
+	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+
+	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
+	return ktls_stream_map(ks, prefix, header->record_len - prefix, key->src + 1,
+			       KTLS_SRC_MAX);
+}
+
+static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, bool in_place)
+{
+	struct ktls_dir *dir = &ks->rx.dir;
+	const struct ktls_key *key = dir->key;
+	u8 explicit_nonce[KTLS_SEQ_LEN];
+	int ret = 0;
+
+	if (key->cipher->explicit_len)
+		ret = ktls_stream_copy(ks, key->format->header_len, explicit_nonce,
+				       key->cipher->explicit_len);
+	if (!ret)
+		ret = ktls_crypto_open(dir->key, dir->seq, explicit_nonce, header, in_place);
+	return ret;
+}
+
+/* -EAGAIN: the record does not fit this way; nothing happened. */
+static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
+		       struct iov_iter *to)
+{
+	struct reader_pages reader = { .count = 0 };
+	int ret;
+
+	if (map_source(ks, header) < 0)
+		return -EAGAIN;
+	if (map_reader(ks->rx.dir.key, to, header->payload_len, &reader))
+		return -EAGAIN;
+	ret = open_mapped(ks, header, false);
+	put_reader_pages(&reader, user_backed_iter(to));
+	if (ret) {
+		/* Nobody is shown what was not authenticated. */
+		iov_iter_revert(to, header->payload_len);
+		iov_iter_zero(header->payload_len, to);
+		iov_iter_revert(to, header->payload_len);
+	}
+	return ret;
+}
+
+static struct sk_buff *alloc_opened(struct ktls_sock *ks, u32 len)
+{
+	struct sk_buff *skb;
+	int ret;
+
+	skb = alloc_skb_with_frags(0, len, KTLS_OPEN_ORDER, &ret, GFP_KERNEL_ACCOUNT);
+	if (!skb)
+		return NULL;
+	skb->len = len;
+	skb->data_len = len;
+	skb_set_owner_r(skb, &ks->sk);
+	return skb;
+}
+
+/* Ciphertext in too many places for a scatterlist is copied together, then opened there. */
+static int gather(struct ktls_sock *ks, const struct ktls_header *header, struct sk_buff *skb)
+{
+	const struct ktls_key *key = ks->rx.dir.key;
+	u32 from = ktls_record_prefix_len(key->format, key->cipher);
+	u32 at, n;
+	int i, ret;
+
+	for (i = 0, at = 0; i < skb_shinfo(skb)->nr_frags; i++, at += n) {
+		skb_frag_t *frag = &skb_shinfo(skb)->frags[i];
+
+		n = skb_frag_size(frag);
+		ret = ktls_stream_copy(ks, from + at, skb_frag_address(frag), n);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static int open_into(struct ktls_sock *ks, const struct ktls_header *header, struct sk_buff *skb,
+		     bool in_place)
+{
+	struct ktls_key *key = ks->rx.dir.key;
+	int n = 0;
+
+	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
+	if (skb->len)
+		n = skb_to_sgvec_nomark(skb, key->dst + 1, 0, skb->len);
+	if (n < 0)
+		return n;
+	sg_mark_end(key->dst + n);
+	return open_mapped(ks, header, in_place);
+}
+
+/* The opened record in an skb, or ERR_PTR; -ENOMEM: nothing happened. */
+static struct sk_buff *open_to_skb(struct ktls_sock *ks, const struct ktls_header *header)
+{
+	bool in_place = map_source(ks, header) < 0;
+	struct sk_buff *skb;
+	int ret = 0;
+
+	skb = alloc_opened(ks, header->payload_len + (in_place ? KTLS_TAG_LEN : 0));
+	if (!skb)
+		return ERR_PTR(-ENOMEM);
+	if (in_place)
+		ret = gather(ks, header, skb);
+	if (!ret)
+		ret = open_into(ks, header, skb, in_place);
+	if (!ret && in_place)
+		ret = pskb_trim(skb, header->payload_len);
+	if (ret) {
+		kfree_skb(skb);
+		return ERR_PTR(ret);
+	}
+	*ktls_skb_cb(skb) = (struct ktls_skb_cb){ .type = header->type };
+	return skb;
+}
+
+/* The record is no longer the stream's: count it, and what follows from it. */
+static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
+{
+	struct net *net = sock_net(&ks->sk);
+	struct ktls_rx *rx = &ks->rx;
+
+	trace_ktls_opened(ks, header->type, header->payload_len, rx->dir.seq);
+	ktls_stream_consume(ks, header->record_len);
+	if (rx->dir.seq == U64_MAX)
+		rx->dir.exhausted = true;
+	rx->dir.seq++;
+	rx->dir.nonce++;
+	rx->dir.records++;
+	rx->dir.bytes += header->payload_len;
+	ktls_stats_inc(net, KTLS_STAT_RX_RECORDS);
+	ktls_stats_add(net, KTLS_STAT_RX_BYTES, header->payload_len);
+	if (header->type == KTLS_TYPE_DATA)
+		return;
+	rx->dir.control++;
+	ktls_stats_inc(net, KTLS_STAT_RX_CONTROL);
+	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC) {
+		rx->hold = true;
+		rx->dir.may_rekey = true;
+	}
+}
+
+/**
+ * ktls_open_is_close_notify() - is an opened record the peer's close_notify?
+ * @skb: the record
+ *
+ * Context: any.
+ */
+bool ktls_open_is_close_notify(struct sk_buff *skb)
+{
+	u8 alert[KTLS_ALERT_LEN];
+
+	return skb->len == sizeof(alert) && !skb_copy_bits(skb, 0, alert, sizeof(alert)) &&
+	       ktls_record_is_close_notify(ktls_skb_cb(skb)->type, alert, skb->len);
+}
+
+static void enqueue(struct ktls_sock *ks, struct sk_buff *skb)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	if (ktls_open_is_close_notify(skb))
+		WRITE_ONCE(rx->eof, true);
+	if (ktls_skb_cb(skb)->type == KTLS_TYPE_DATA && !skb->len) {
+		consume_skb(skb);
+	} else if (ktls_skb_cb(skb)->type != KTLS_TYPE_DATA && rx->mode == KTLS_CONTROL_QUEUE) {
+		skb_queue_tail(&rx->controls, skb);
+		ktls_carrier_wake(ks, EPOLLPRI);
+	} else {
+		__skb_queue_tail(&rx->queue, skb);
+		WRITE_ONCE(rx->queued_bytes, rx->queued_bytes + skb->len);
+	}
+}
+
+/* A record that cannot be: the direction ends with it. */
+static int refuse(struct ktls_sock *ks, int ret)
+{
+	struct net *net = sock_net(&ks->sk);
+	struct ktls_rx *rx = &ks->rx;
+
+	switch (ret) {
+	case -EBADMSG:
+		rx->bad_tag++;
+		ktls_stats_inc(net, KTLS_STAT_RX_BAD_TAG);
+		break;
+	case -EMSGSIZE:
+		rx->bad_length++;
+		ktls_stats_inc(net, KTLS_STAT_RX_BAD_LENGTH);
+		break;
+	case -EINVAL:
+		rx->bad_version++;
+		ktls_stats_inc(net, KTLS_STAT_RX_BAD_VERSION);
+		break;
+	default:
+		ktls_stats_inc(net, KTLS_STAT_RX_CRYPTO_ERROR);
+	}
+	trace_ktls_refused(ks, ret, rx->dir.seq);
+	WRITE_ONCE(rx->dir.err, ret);
+	return ret;
+}
+
+static bool queue_is_full(const struct ktls_rx *rx, const struct ktls_header *header)
+{
+	return header->type != KTLS_TYPE_DATA && rx->mode == KTLS_CONTROL_QUEUE &&
+	       skb_queue_len_lockless(&rx->controls) >= KTLS_CONTROL_MAX;
+}
+
+static int open_record(struct ktls_sock *ks, const struct ktls_header *header,
+		       struct iov_iter *to, u32 room)
+{
+	struct sk_buff *skb;
+	int ret;
+
+	if (to && header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
+	    header->payload_len <= room) {
+		ret = open_direct(ks, header, to);
+		if (!ret) {
+			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DIRECT);
+			record_done(ks, header);
+			return header->payload_len;
+		}
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	skb = open_to_skb(ks, header);
+	if (IS_ERR(skb))
+		return PTR_ERR(skb);
+	record_done(ks, header);
+	enqueue(ks, skb);
+	return 0;
+}
+
+/**
+ * ktls_open_head() - open the record at the head of the stream
+ * @ks: socket with an RX key
+ * @to: the reader's memory, NULL: no opening straight into it
+ * @room: bytes of @to that the reader wants
+ *
+ * A record of data that fits goes straight to @to; any other to the queue, or to the queue
+ * of control records. A record that is bad ends the direction.
+ *
+ * Context: process; rx.dir.lock and the carrier's lock held.
+ * Return: bytes put into @to, 0: a record was queued or dropped; -ENODATA: there is none
+ * that can be opened now; -ENOMEM: try again; else the error that ended the direction.
+ */
+int ktls_open_head(struct ktls_sock *ks, struct iov_iter *to, u32 room)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct ktls_header header;
+	int ret;
+
+	lockdep_assert_held(&rx->dir.lock);
+	if (rx->dir.err)
+		return rx->dir.err;
+	if (rx->hold || rx->eof)
+		return -ENODATA;
+	/* Somebody read the carrier in spite of the guard: the rest makes no sense. */
+	if (rx->copied_seq != tcp_sk(ks->carrier.sk)->copied_seq) {
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_STOLEN);
+		return refuse(ks, -EBADMSG);
+	}
+	ret = ktls_stream_head(ks, &header);
+	if (ret == -ENODATA)
+		return ret;
+	/* rfc5246 6.1: sequence numbers do not wrap. */
+	if (!ret && rx->dir.exhausted)
+		ret = -EBADMSG;
+	if (ret)
+		return refuse(ks, ret);
+	if (queue_is_full(rx, &header))
+		return -ENODATA;
+
+	ret = open_record(ks, &header, to, room);
+	return ret >= 0 || ret == -ENOMEM ? ret : refuse(ks, ret);
+}

@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Receiving: waiting for records, delivering them to recvmsg, splice and the error queue. */
+#include <linux/sched/signal.h>
+#include <linux/splice.h>
+#include <linux/uio.h>
+
+#include "ktls.h"
+#include "trace.h"
+
+/**
+ * struct ktls_read - a recvmsg in progress
+ * @msg: the reader's
+ * @want: bytes it has room for
+ * @done: bytes delivered
+ * @flags: MSG_*
+ * @type: content type delivered, 0: none yet
+ */
+struct ktls_read {
+	struct msghdr *msg;
+	size_t want;
+	size_t done;
+	int flags;
+	u8 type;
+};
+
+/**
+ * ktls_rx_readable() - would a read find something now?
+ * @ks: socket
+ *
+ * Context: any.
+ */
+bool ktls_rx_readable(struct ktls_sock *ks)
+{
+	const struct ktls_rx *rx = &ks->rx;
+	enum ktls_head head = READ_ONCE(rx->head);
+	u32 lowat = max_t(u32, READ_ONCE(ks->sk.sk_rcvlowat), 1);
+
+	if (head == KTLS_HEAD_BAD || READ_ONCE(rx->dir.err))
+		return true;
+	if (head == KTLS_HEAD_CONTROL && READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT)
+		return true;
+	if (READ_ONCE(rx->queued_bytes) + READ_ONCE(rx->head_bytes) >= lowat)
+		return true;
+	/* What is queued may be followed by another type only, or be an empty record. */
+	return !skb_queue_empty_lockless(&rx->queue) &&
+	       (lowat == 1 || head == KTLS_HEAD_CONTROL || READ_ONCE(rx->eof));
+}
+
+/**
+ * ktls_rx_at_end() - will nothing come any more?
+ * @ks: socket
+ *
+ * Context: any; the carrier is kept by a lock or RCU.
+ */
+bool ktls_rx_at_end(struct ktls_sock *ks)
+{
+	const struct sock *csk = READ_ONCE(ks->carrier.sk);
+
+	return READ_ONCE(ks->rx.eof) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) ||
+	       READ_ONCE(ks->carrier.err) || !csk || ktls_carrier_ended(csk);
+}
+
+/* May a reader go on without waiting, if only to learn of an end? */
+static bool has_news(struct ktls_sock *ks)
+{
+	enum ktls_head head = READ_ONCE(ks->rx.head);
+
+	/* A control record with no room in its queue is to be waited for, at the end too. */
+	return ktls_rx_readable(ks) || head == KTLS_HEAD_DATA || READ_ONCE(ks->rx.chore) ||
+	       READ_ONCE(ks->rx.hold) || (head != KTLS_HEAD_CONTROL && ktls_rx_at_end(ks));
+}
+
+/* Waits without rx.dir.lock; the caller looks at everything again afterwards. */
+static void wait_for_news(struct ktls_sock *ks, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+
+	add_wait_queue(sk_sleep(&ks->sk), &wait);
+	mutex_unlock(&ks->rx.dir.lock);
+	if (!has_news(ks))
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	mutex_lock(&ks->rx.dir.lock);
+	remove_wait_queue(sk_sleep(&ks->sk), &wait);
+}
+
+/*
+ * The carrier ended and no whole record is left. TCP's order: a reset is never a clean end
+ * (0), and neither is a FIN to those who asked to know (KTLS_STRICT_EOF).
+ */
+static int end_of_carrier(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	if (ks->carrier.err)
+		return -ks->carrier.err;
+	if (!rx->truncated) {
+		WRITE_ONCE(rx->truncated_record, ktls_stream_bytes(ks) != 0);
+		WRITE_ONCE(rx->truncated, true);
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_TRUNCATED);
+	}
+	return rx->strict_eof ? -ECONNABORTED : 0;
+}
+
+/* Nothing is there: 1: wait for it; 0: end of file; else the error to report. */
+static int why_nothing(struct ktls_sock *ks, long timeo)
+{
+	struct ktls_rx *rx = &ks->rx;
+	int ret = 1;
+
+	if (rx->dir.err)
+		return rx->dir.err;
+	if (rx->eof || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN))
+		return 0;
+	if (rx->hold)
+		return -EKEYEXPIRED;
+	if (ks->carrier.err || ktls_carrier_ended(ks->carrier.sk)) {
+		lock_sock(ks->carrier.sk);
+		ktls_stream_scan(ks);
+		/* What came before the end comes first. */
+		if (rx->head == KTLS_HEAD_NONE && !rx->chore)
+			ret = end_of_carrier(ks);
+		release_sock(ks->carrier.sk);
+		if (ret <= 0)
+			return ret;
+	}
+	if (!timeo)
+		return -EAGAIN;
+	return signal_pending(current) ? sock_intr_errno(timeo) : 1;
+}
+
+static int check_ready(struct ktls_sock *ks)
+{
+	lockdep_assert_held(&ks->rx.dir.lock);
+	if (!ks->carrier.sk)
+		return -ENOTCONN;
+	return ks->rx.dir.key ? 0 : -ENOKEY;
+}
+
+/*
+ * Tells the record's type where there is room for it. -EIO: there is not, and the reader
+ * could take the record for data.
+ */
+static int announce(struct ktls_read *read, u8 type)
+{
+	int ret;
+
+	if (!read->msg->msg_control || !read->msg->msg_controllen)
+		return type == KTLS_TYPE_DATA ? 0 : -EIO;
+	ret = put_cmsg(read->msg, SOL_TLS, TLS_GET_RECORD_TYPE, sizeof(type), &type);
+	if (type != KTLS_TYPE_DATA && (ret || (read->msg->msg_flags & MSG_CTRUNC)))
+		return -EIO;
+	return 0;
+}
+
+/* Part of a queued record for the reader; its bytes or -errno. */
+static int deliver(struct ktls_read *read, struct sk_buff *skb)
+{
+	const struct ktls_skb_cb *cb = ktls_skb_cb(skb);
+	u32 left = skb->len - cb->offset;
+	size_t n = min_t(size_t, read->want - read->done, left);
+	int ret = 0;
+
+	if (!read->type)
+		ret = announce(read, cb->type);
+	if (!ret && !(read->flags & MSG_TRUNC))
+		ret = skb_copy_datagram_msg(skb, cb->offset, read->msg, n);
+	if (ret)
+		return ret;
+	read->type = cb->type;
+	read->done += n;
+	if (cb->type != KTLS_TYPE_DATA && n == left)
+		read->msg->msg_flags |= MSG_EOR;
+	return n;
+}
+
+static void consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
+{
+	struct ktls_skb_cb *cb = ktls_skb_cb(skb);
+
+	cb->offset += n;
+	WRITE_ONCE(rx->queued_bytes, rx->queued_bytes - n);
+	if (cb->offset < skb->len)
+		return;
+	__skb_unlink(skb, &rx->queue);
+	consume_skb(skb);
+}
+
+/* Does another record of @type belong into what was delivered? Data only, and unmixed. */
+static bool continues(const struct ktls_read *read, u8 type)
+{
+	return !read->type || (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
+}
+
+/* 0: go on; 1: the read is complete as it is; else -errno, unless something was delivered. */
+static int read_queue(struct ktls_sock *ks, struct ktls_read *read)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *skb;
+	int ret;
+
+	while ((skb = skb_peek(&rx->queue))) {
+		if (!continues(read, ktls_skb_cb(skb)->type) ||
+		    (read->done == read->want && read->want))
+			return 1;
+		ret = deliver(read, skb);
+		/* A plain reader is told of close_notify by the end of file. */
+		if (ret == -EIO && ktls_open_is_close_notify(skb))
+			return 1;
+		if (ret < 0)
+			return ret;
+		if (ret || !skb->len)
+			consume(rx, skb, ret);
+		if (read->type != KTLS_TYPE_DATA || !read->want)
+			return 1;
+	}
+	return read->done == read->want;
+}
+
+/* As read_queue(), leaving all as it is. */
+static int peek_queue(struct ktls_sock *ks, struct ktls_read *read)
+{
+	struct sk_buff *skb;
+	int ret;
+
+	skb_queue_walk(&ks->rx.queue, skb) {
+		if (!continues(read, ktls_skb_cb(skb)->type) || read->done == read->want)
+			break;
+		ret = deliver(read, skb);
+		if (ret == -EIO && ktls_open_is_close_notify(skb))
+			break;
+		if (ret < 0)
+			return ret;
+		if (read->type != KTLS_TYPE_DATA)
+			break;
+	}
+	return 1;
+}
+
+/*
+ * Opens what is at the head, as long as it goes straight to the reader; a record that does
+ * not is queued, and that is all for this time. 0: something was opened; -ENODATA: nothing.
+ */
+static int pull(struct ktls_sock *ks, struct ktls_read *read)
+{
+	bool direct = read && !(read->flags & (MSG_PEEK | MSG_TRUNC)) &&
+		      continues(read, KTLS_TYPE_DATA) && skb_queue_empty(&ks->rx.queue);
+	struct sock *csk = ks->carrier.sk;
+	size_t done = 0;
+	int ret;
+
+	lock_sock(csk);
+	do {
+		ret = ktls_open_head(ks, direct ? &read->msg->msg_iter : NULL,
+				     direct ? read->want - read->done - done : 0);
+		if (ret > 0)
+			done += ret;
+	} while (ret > 0);
+	ktls_stream_scan(ks);
+	if (ret == -ENODATA && ks->rx.chore && ks->rx.head == KTLS_HEAD_NONE) {
+		ret = ktls_stream_take_over(ks) ?: -ENODATA;
+		ktls_stream_scan(ks);
+	}
+	release_sock(csk);
+
+	if (!done)
+		return ret;
+	read->done += done;
+	if (!read->type) {
+		read->type = KTLS_TYPE_DATA;
+		announce(read, KTLS_TYPE_DATA);
+	}
+	return 0;
+}
+
+/* A record that failed after others were delivered is the next read's business. */
+static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t target, long timeo)
+{
+	int ret;
+
+	for (;;) {
+		ret = check_ready(ks);
+		if (ret)
+			return ret;
+		ret = read_queue(ks, read);
+		if (ret)
+			return ret;
+		ret = pull(ks, read);
+		if (!ret)
+			continue;
+		if (ret != -ENODATA && !read->type)
+			return ret;
+		if (read->type && (read->done >= target || ret != -ENODATA))
+			return 0;
+		ret = why_nothing(ks, timeo);
+		if (ret <= 0)
+			return ret;
+		wait_for_news(ks, &timeo);
+	}
+}
+
+/* Are as many bytes queued as a peek wants, or as many as there can be? */
+static bool enough_to_peek(struct ktls_sock *ks, size_t want)
+{
+	struct sk_buff *last = skb_peek_tail(&ks->rx.queue);
+
+	return last && (ks->rx.queued_bytes >= want || ktls_skb_cb(last)->type != KTLS_TYPE_DATA ||
+			atomic_read(&ks->sk.sk_rmem_alloc) >= READ_ONCE(ks->sk.sk_rcvbuf));
+}
+
+static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t target, long timeo)
+{
+	int ret;
+
+	for (;;) {
+		ret = check_ready(ks);
+		if (ret)
+			return ret;
+		if (enough_to_peek(ks, read->want))
+			return peek_queue(ks, read);
+		ret = pull(ks, read);
+		if (!ret)
+			continue;
+		if (ret != -ENODATA || ks->rx.queued_bytes >= target) {
+			if (skb_queue_empty(&ks->rx.queue))
+				return ret;
+			return peek_queue(ks, read);
+		}
+		ret = why_nothing(ks, timeo);
+		if (ret <= 0)
+			return skb_queue_empty(&ks->rx.queue) ? ret : peek_queue(ks, read);
+		wait_for_news(ks, &timeo);
+	}
+}
+
+/* The record that MSG_ERRQUEUE asks for: what does not fit is lost, as with datagrams. */
+static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *skb;
+	int ret;
+
+	ret = check_ready(ks);
+	if (ret)
+		return ret;
+	if (rx->mode == KTLS_CONTROL_QUEUE && skb_queue_empty(&rx->controls) &&
+	    READ_ONCE(rx->head) == KTLS_HEAD_CONTROL)
+		pull(ks, NULL);
+	skb = skb_peek(&rx->controls);
+	if (!skb)
+		return -EAGAIN;
+	ret = deliver(read, skb);
+	if (ret < 0)
+		return ret;
+	read->msg->msg_flags |= MSG_ERRQUEUE;
+	if (ret < skb->len)
+		read->msg->msg_flags |= MSG_TRUNC;
+	if (read->flags & MSG_PEEK)
+		return 0;
+	skb_unlink(skb, &rx->controls);
+	consume_skb(skb);
+	/* There may have been no room for the next. */
+	queue_work(ktls_workqueue, &rx->work);
+	return 0;
+}
+
+/**
+ * ktls_rx_recvmsg() - recvmsg(2)
+ * @ks: socket
+ * @msg: the reader's
+ * @len: bytes it has room for
+ * @flags: MSG_*
+ *
+ * Context: process, no locks held; may sleep and, unless MSG_DONTWAIT, wait.
+ * Return: bytes, 0: end of file; -errno as <linux/ktls.h> says.
+ */
+int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags)
+{
+	struct ktls_read read = { .msg = msg, .want = len, .flags = flags };
+	size_t target = sock_rcvlowat(&ks->sk, flags & MSG_WAITALL, len);
+	long timeo = sock_rcvtimeo(&ks->sk, flags & MSG_DONTWAIT);
+	int ret;
+
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	mutex_lock(&ks->rx.dir.lock);
+	if (flags & MSG_ERRQUEUE)
+		ret = recv_control(ks, &read);
+	else if ((flags & MSG_PEEK) && len)
+		ret = peek_records(ks, &read, target, timeo);
+	else
+		ret = read_records(ks, &read, target, timeo);
+	mutex_unlock(&ks->rx.dir.lock);
+	if (read.type)
+		return read.done;
+	return ret < 0 ? ret : 0;
+}
+
+static int splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+			 unsigned int flags)
+{
+	struct sk_buff *skb = skb_peek(&ks->rx.queue);
+	const struct ktls_skb_cb *cb = ktls_skb_cb(skb);
+	int ret;
+
+	if (cb->type != KTLS_TYPE_DATA)
+		return ktls_open_is_close_notify(skb) ? 0 : -EINVAL;
+	ret = skb_splice_bits(skb, &ks->sk, cb->offset, pipe,
+			      min_t(size_t, len, skb->len - cb->offset), flags);
+	if (ret > 0)
+		consume(&ks->rx, skb, ret);
+	return ret;
+}
+
+/**
+ * ktls_rx_splice_read() - splice(2) from the socket
+ * @ks: socket
+ * @pipe: locked by the caller, with room
+ * @len: bytes wanted
+ * @nonblock: do not wait
+ * @flags: SPLICE_F_*
+ *
+ * Context: process; may sleep and, unless @nonblock, wait.
+ * Return: bytes spliced, of one record; 0: end of file; -EINVAL: the next record is not data;
+ * else as ktls_rx_recvmsg().
+ */
+ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+			    bool nonblock, unsigned int flags)
+{
+	long timeo = sock_rcvtimeo(&ks->sk, nonblock);
+	ssize_t ret;
+
+	mutex_lock(&ks->rx.dir.lock);
+	for (;;) {
+		ret = check_ready(ks);
+		if (ret)
+			break;
+		if (!skb_queue_empty(&ks->rx.queue)) {
+			ret = splice_queued(ks, pipe, len, flags);
+			break;
+		}
+		ret = pull(ks, NULL);
+		if (!ret)
+			continue;
+		if (ret == -ENODATA)
+			ret = why_nothing(ks, timeo);
+		if (ret <= 0)
+			break;
+		wait_for_news(ks, &timeo);
+	}
+	mutex_unlock(&ks->rx.dir.lock);
+	return ret;
+}
+
+/**
+ * ktls_rx_available() - bytes that can be read without waiting (FIONREAD)
+ * @ks: socket
+ *
+ * Context: process, no locks of @ks held.
+ */
+u32 ktls_rx_available(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *first;
+	u32 bytes;
+
+	mutex_lock(&rx->dir.lock);
+	bytes = rx->queued_bytes;
+	first = skb_peek(&rx->queue);
+	if (first && ktls_skb_cb(first)->type != KTLS_TYPE_DATA)
+		bytes = first->len - ktls_skb_cb(first)->offset;
+	if (!check_ready(ks)) {
+		lock_sock(ks->carrier.sk);
+		bytes += ktls_stream_readable(ks);
+		release_sock(ks->carrier.sk);
+	}
+	mutex_unlock(&rx->dir.lock);
+	return bytes;
+}
+
+/**
+ * ktls_rx_work() - what no reader may be there to do
+ * @work: of struct ktls_rx
+ *
+ * Moves control records to their queue, drops empty records, makes room in the carrier.
+ *
+ * Context: workqueue; ends before the socket is freed (cancel_work_sync() in release).
+ */
+void ktls_rx_work(struct work_struct *work)
+{
+	struct ktls_sock *ks = container_of(work, struct ktls_sock, rx.work);
+	struct sock *csk;
+	int ret = 0;
+
+	mutex_lock(&ks->rx.dir.lock);
+	csk = ks->carrier.sk;
+	if (!csk || !ks->rx.dir.key)
+		goto unlock;
+	lock_sock(csk);
+	ktls_stream_scan(ks);
+	while (ks->rx.chore && !ret) {
+		ret = ktls_open_head(ks, NULL, 0);
+		if (ret == -ENODATA)
+			ktls_stream_take_over(ks);
+		ktls_stream_scan(ks);
+	}
+	release_sock(csk);
+	if (ks->rx.head != KTLS_HEAD_NONE || ktls_rx_readable(ks))
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+unlock:
+	mutex_unlock(&ks->rx.dir.lock);
+}
+
+/**
+ * ktls_rx_purge() - drop all that was received
+ * @rx: of a socket without carrier
+ *
+ * Context: process; rx->dir.lock held, or nobody else has the socket.
+ */
+void ktls_rx_purge(struct ktls_rx *rx)
+{
+	__skb_queue_purge(&rx->ahead);
+	__skb_queue_purge(&rx->queue);
+	skb_queue_purge(&rx->controls);
+	rx->ahead_bytes = 0;
+	rx->queued_bytes = 0;
+}

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Sending: cutting payload into records, pushing them to the carrier, waiting for room. */
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+
+#include "ktls.h"
+#include "trace.h"
+
+/* Flags of sendmsg(2) that mean something here or harm nobody. */
+#ifdef KTLS_HAVE_SENDPAGE
+#define KTLS_SEND_INTERNAL	(MSG_SENDPAGE_NOTLAST | MSG_SENDPAGE_NOPOLICY)
+#else
+#define KTLS_SEND_INTERNAL	MSG_SENDPAGE_NOPOLICY
+#endif
+#define KTLS_SEND_FLAGS		(MSG_MORE | MSG_EOR | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_WAITALL | \
+				 MSG_BATCH | MSG_CMSG_COMPAT | MSG_SPLICE_PAGES | \
+				 KTLS_SEND_INTERNAL)
+
+/* Before sealing is tried again where memory was short. */
+#define KTLS_RETRY_DELAY	(HZ / 50)
+
+/**
+ * struct ktls_write - a sendmsg in progress
+ * @msg: the writer's
+ * @type: content type
+ * @more: leave the last record open
+ * @splice: take pages by reference
+ * @timeo: how long to wait for room
+ * @done: bytes taken
+ */
+struct ktls_write {
+	struct msghdr *msg;
+	u8 type;
+	bool more;
+	bool splice;
+	long timeo;
+	size_t done;
+};
+
+static void drop_pending(struct ktls_tx *tx)
+{
+	while (tx->pending_first < tx->pending_count)
+		put_page(tx->pending[tx->pending_first++].bv_page);
+	tx->pending_first = 0;
+	tx->pending_count = 0;
+	WRITE_ONCE(tx->pending_bytes, 0);
+}
+
+static void sent(struct ktls_tx *tx, u32 len)
+{
+	WRITE_ONCE(tx->pending_bytes, tx->pending_bytes - len);
+	while (len) {
+		struct bio_vec *piece = &tx->pending[tx->pending_first];
+		u32 n = min(len, piece->bv_len);
+
+		piece->bv_len -= n;
+		piece->bv_offset += n;
+		len -= n;
+		if (!piece->bv_len) {
+			put_page(piece->bv_page);
+			tx->pending_first++;
+		}
+	}
+	if (tx->pending_first == tx->pending_count) {
+		tx->pending_first = 0;
+		tx->pending_count = 0;
+	}
+}
+
+/* Sends what is pending. 0: all of it; -EAGAIN: not yet; else the carrier failed for good. */
+static int push(struct ktls_sock *ks, int flags, bool force)
+{
+	struct ktls_tx *tx = &ks->tx;
+	int ret;
+
+	while (tx->pending_bytes) {
+		ret = ktls_carrier_send(ks, tx->pending + tx->pending_first,
+					tx->pending_count - tx->pending_first,
+					tx->pending_bytes, flags, force);
+		if (ret == -EAGAIN)
+			return ret;
+		if (ret < 0) {
+			WRITE_ONCE(tx->dir.err, ret);
+			drop_pending(tx);
+			return ret;
+		}
+		sent(tx, ret);
+	}
+	if (tx->fin) {
+		tx->fin = false;
+		kernel_sock_shutdown(ks->carrier.sock, SHUT_WR);
+	}
+	return 0;
+}
+
+/*
+ * The carrier may have been full, or memory short: then the record is sent later, and its
+ * payload counts as taken. Only the open record or a pending one exists at a time.
+ */
+static int seal_and_push(struct ktls_sock *ks, int flags)
+{
+	int ret = ktls_compose_seal(ks);
+
+	if (ret == -ENOMEM) {
+		ks->tx.overdue = true;
+		mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
+		return 0;
+	}
+	if (ret)
+		return ret;
+	ks->tx.overdue = false;
+	ret = push(ks, flags, false);
+	return ret == -EAGAIN ? 0 : ret;
+}
+
+static int check_ready(struct ktls_sock *ks)
+{
+	const struct ktls_tx *tx = &ks->tx;
+
+	lockdep_assert_held(&tx->dir.lock);
+	if (!ks->carrier.sk)
+		return -ENOTCONN;
+	if (tx->dir.err)
+		return tx->dir.err;
+	if (tx->close_notify_sent || (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN))
+		return -EPIPE;
+	if (!tx->dir.key)
+		return -ENOKEY;
+	return tx->dir.exhausted ? -EBADMSG : 0;
+}
+
+static bool has_room(struct ktls_sock *ks)
+{
+	return !READ_ONCE(ks->tx.pending_bytes) &&
+	       (ktls_carrier_has_room(ks->carrier.sk) || ktls_carrier_wants_room(ks->carrier.sk));
+}
+
+/**
+ * ktls_tx_writable() - would a write take something now? (poll)
+ * @ks: socket
+ *
+ * Asks the carrier to tell when not.
+ *
+ * Context: any; the carrier is kept by a lock or RCU.
+ */
+bool ktls_tx_writable(struct ktls_sock *ks)
+{
+	struct sock *csk = READ_ONCE(ks->carrier.sk);
+
+	if (!csk)
+		return false;
+	if (READ_ONCE(ks->tx.dir.err) || (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN))
+		return true;
+	return !READ_ONCE(ks->tx.pending_bytes) &&
+	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(csk));
+}
+
+/* Waits without tx.dir.lock. Callers look at everything again afterwards. */
+static void wait_for_room(struct ktls_sock *ks, long *timeo)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	bool room;
+
+	add_wait_queue(sk_sleep(&ks->sk), &wait);
+	room = has_room(ks);
+	mutex_unlock(&ks->tx.dir.lock);
+	if (!room)
+		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+	mutex_lock(&ks->tx.dir.lock);
+	remove_wait_queue(sk_sleep(&ks->sk), &wait);
+}
+
+/* Until nothing is pending and the carrier takes more. */
+static int get_room(struct ktls_sock *ks, long *timeo)
+{
+	int ret;
+
+	for (;;) {
+		ret = check_ready(ks);
+		if (ret)
+			return ret;
+		ret = push(ks, 0, false);
+		if (ret && ret != -EAGAIN)
+			return ret;
+		if (!ret && has_room(ks))
+			return 0;
+		if (!*timeo)
+			return -EAGAIN;
+		if (signal_pending(current))
+			return sock_intr_errno(*timeo);
+		wait_for_room(ks, timeo);
+	}
+}
+
+/* TLS_SET_RECORD_TYPE. -EINVAL: malformed, or no such message. */
+static int read_cmsgs(struct msghdr *msg, struct ktls_write *write)
+{
+	struct cmsghdr *cmsg;
+
+	for_each_cmsghdr(cmsg, msg) {
+		if (!CMSG_OK(msg, cmsg))
+			return -EINVAL;
+		if (cmsg->cmsg_level != SOL_TLS)
+			continue;
+		if (cmsg->cmsg_type != TLS_SET_RECORD_TYPE ||
+		    cmsg->cmsg_len < CMSG_LEN(sizeof(u8)) || write->more)
+			return -EINVAL;
+		write->type = *(u8 *)CMSG_DATA(cmsg);
+	}
+	return 0;
+}
+
+static int read_flags(struct ktls_write *write)
+{
+	unsigned int flags = write->msg->msg_flags;
+
+	if (flags & ~KTLS_SEND_FLAGS)
+		return -EOPNOTSUPP;
+	if ((flags & MSG_MORE) && (flags & MSG_EOR))
+		return -EINVAL;
+	write->more = flags & MSG_MORE;
+#ifdef KTLS_HAVE_SENDPAGE
+	write->more |= !!(flags & MSG_SENDPAGE_NOTLAST);
+#endif
+	write->splice = flags & MSG_SPLICE_PAGES;
+	return read_cmsgs(write->msg, write);
+}
+
+/* Payload into the open record, until it is full: bytes, or -errno if there are none. */
+static ssize_t fill_record(struct ktls_sock *ks, struct ktls_write *write)
+{
+	struct iov_iter *from = &write->msg->msg_iter;
+	ssize_t taken = 0, ret = 0;
+
+	while (iov_iter_count(from) && ks->tx.open.len < ks->tx.max_payload) {
+		ret = ktls_compose_append(ks, write->type, from, write->splice);
+		if (ret < 0)
+			break;
+		taken += ret;
+	}
+	return taken ?: ret;
+}
+
+/* One record, or part of one. Bytes of a record that failed do not count. */
+static int write_record(struct ktls_sock *ks, struct ktls_write *write)
+{
+	struct iov_iter *from = &write->msg->msg_iter;
+	bool full, stuck;
+	ssize_t taken;
+	int ret;
+
+	taken = fill_record(ks, write);
+	if (taken < 0)
+		return taken;
+	full = ks->tx.open.len == ks->tx.max_payload;
+	/* A fault in the reader's memory: what was taken must not wait for more. */
+	stuck = !full && iov_iter_count(from);
+	if (full || stuck || !write->more) {
+		ret = seal_and_push(ks, iov_iter_count(from) || write->more ? MSG_MORE : 0);
+		if (ret)
+			return ret;
+	}
+	write->done += taken;
+	return 0;
+}
+
+/* Payload into records, as far as it goes. */
+static int write_records(struct ktls_sock *ks, struct ktls_write *write)
+{
+	struct ktls_open_record *open = &ks->tx.open;
+	int ret = 0;
+
+	while (!ret && iov_iter_count(&write->msg->msg_iter)) {
+		ret = get_room(ks, &write->timeo);
+		if (ret)
+			break;
+		/* Types are never mixed; the lock may have been released. */
+		if (open->len && open->type != write->type)
+			ret = seal_and_push(ks, MSG_MORE);
+		else
+			ret = write_record(ks, write);
+	}
+	return ret;
+}
+
+static int send_locked(struct ktls_sock *ks, struct ktls_write *write)
+{
+	bool empty = !iov_iter_count(&write->msg->msg_iter);
+	int ret;
+
+	ret = check_ready(ks);
+	if (ret)
+		return ret;
+	/* rfc5246 6.2.1: no empty fragments of other types than data. */
+	if (empty && write->type != KTLS_TYPE_DATA)
+		return -EINVAL;
+	/* Nothing more comes: what was announced with MSG_MORE goes. */
+	if (empty)
+		return ks->tx.open.len && !write->more ? seal_and_push(ks, 0) : 0;
+	return write_records(ks, write);
+}
+
+/**
+ * ktls_tx_sendmsg() - sendmsg(2), and splice and sendfile by MSG_SPLICE_PAGES
+ * @ks: socket
+ * @msg: the writer's
+ * @size: its bytes
+ *
+ * Context: process, no locks held; may sleep and, unless MSG_DONTWAIT, wait.
+ * Return: bytes taken; -errno as <linux/ktls.h> says.
+ */
+int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size)
+{
+	struct ktls_write write = {
+		.msg	= msg,
+		.type	= KTLS_TYPE_DATA,
+		.timeo	= sock_sndtimeo(&ks->sk, msg->msg_flags & MSG_DONTWAIT),
+	};
+	int ret;
+
+	ret = read_flags(&write);
+	if (ret)
+		return ret;
+	mutex_lock(&ks->tx.dir.lock);
+	ret = send_locked(ks, &write);
+	mutex_unlock(&ks->tx.dir.lock);
+	if (write.done)
+		return write.done;
+	if (ret == -EPIPE && !(msg->msg_flags & MSG_NOSIGNAL))
+		send_sig(SIGPIPE, current, 0);
+	return ret;
+}
+
+/**
+ * ktls_tx_splice_eof() - nothing follows what was announced with MSG_MORE
+ * @ks: socket
+ *
+ * Context: process, no locks held.
+ */
+void ktls_tx_splice_eof(struct ktls_sock *ks)
+{
+	mutex_lock(&ks->tx.dir.lock);
+	if (!check_ready(ks) && ks->tx.open.len)
+		seal_and_push(ks, 0);
+	mutex_unlock(&ks->tx.dir.lock);
+}
+
+/**
+ * ktls_tx_flush() - send all without waiting
+ * @ks: bound socket
+ *
+ * Context: process, tx.dir.lock held.
+ * Return: 0; -EBUSY: the carrier did not take all; -ENOMEM; else the direction's error.
+ */
+int ktls_tx_flush(struct ktls_sock *ks)
+{
+	int ret = 0;
+
+	lockdep_assert_held(&ks->tx.dir.lock);
+	if (ks->tx.dir.err)
+		return ks->tx.dir.err;
+	if (ks->tx.open.len) {
+		ret = push(ks, 0, false);
+		if (!ret)
+			ret = ktls_compose_seal(ks);
+	}
+	if (!ret)
+		ret = push(ks, 0, false);
+	return ret == -EAGAIN ? -EBUSY : ret;
+}
+
+static int seal_close_notify(struct ktls_sock *ks)
+{
+	u8 alert[KTLS_ALERT_LEN] = { KTLS_ALERT_WARNING, KTLS_ALERT_CLOSE_NOTIFY };
+	struct kvec vec = { .iov_base = alert, .iov_len = sizeof(alert) };
+	struct iov_iter from;
+	ssize_t ret = 1;
+
+	iov_iter_kvec(&from, ITER_SOURCE, &vec, 1, sizeof(alert));
+	while (iov_iter_count(&from) && ret > 0)
+		ret = ktls_compose_append(ks, KTLS_TYPE_ALERT, &from, false);
+	return ret < 0 ? ret : ktls_compose_seal(ks);
+}
+
+/**
+ * ktls_tx_shutdown() - close the writing side: open record, close_notify, FIN
+ * @ks: bound socket
+ *
+ * Does not wait: what the carrier does not take now goes when it has room.
+ *
+ * Context: process, lock_sock(&ks->sk) and tx.dir.lock held.
+ * Return: 0; -ENOMEM: nothing was closed.
+ */
+int ktls_tx_shutdown(struct ktls_sock *ks)
+{
+	struct ktls_tx *tx = &ks->tx;
+	int ret = 0;
+
+	lockdep_assert_held(&tx->dir.lock);
+	if (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN)
+		return 0;
+	if (tx->dir.key && !tx->dir.err && !tx->dir.exhausted) {
+		if (tx->open.len)
+			ret = ktls_compose_seal(ks);
+		if (!ret && !tx->dir.exhausted)
+			ret = seal_close_notify(ks);
+		if (ret == -ENOMEM)
+			return ret;
+		tx->close_notify_sent = !ret;
+	}
+	WRITE_ONCE(ks->sk.sk_shutdown, ks->sk.sk_shutdown | SEND_SHUTDOWN);
+	tx->fin = true;
+	push(ks, 0, false);
+	return 0;
+}
+
+/**
+ * ktls_tx_release() - last sends of a socket that is closed
+ * @ks: bound socket
+ *
+ * What was taken is handed over beyond the carrier's limit: at most KTLS_PENDING_MAX pieces.
+ *
+ * Context: process, tx.dir.lock held.
+ */
+void ktls_tx_release(struct ktls_sock *ks)
+{
+	struct ktls_tx *tx = &ks->tx;
+
+	lockdep_assert_held(&tx->dir.lock);
+	if (tx->open.len && !tx->dir.err)
+		ktls_compose_seal(ks);
+	if (push(ks, 0, true))
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_LOST);
+	ktls_compose_drop(tx);
+	drop_pending(tx);
+	if (tx->frag.page)
+		put_page(tx->frag.page);
+	tx->frag.page = NULL;
+}
+
+/**
+ * ktls_tx_work() - push what is pending, now that the carrier has room
+ * @work: of struct ktls_tx
+ *
+ * Context: workqueue; ends before the socket is freed (cancel_work_sync() in release).
+ */
+void ktls_tx_work(struct work_struct *work)
+{
+	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, tx.work);
+
+	mutex_lock(&ks->tx.dir.lock);
+	if (ks->tx.overdue && !check_ready(ks) && ks->tx.open.len)
+		seal_and_push(ks, 0);
+	if (ks->carrier.sk && push(ks, 0, false) != -EAGAIN)
+		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	mutex_unlock(&ks->tx.dir.lock);
+}
