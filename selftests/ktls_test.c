@@ -126,16 +126,24 @@ void peer_close(struct peer *peer)
 	peer->fd = -1;
 }
 
-/* Bytes in which a displacement shows. */
-void fill(void *buf, size_t len, unsigned int seed)
+/* The bytes of a stream from @offset on; a displacement shows. */
+void fill(void *buf, size_t len, size_t offset)
 {
-	uint32_t state = seed * 2654435761u + 1;
 	uint8_t *p = buf;
 
-	while (len--) {
-		state = state * 1664525 + 1013904223;
-		*p++ = state >> 24;
-	}
+	while (len--)
+		*p++ = (uint32_t)offset++ * 2654435761u >> 24;
+}
+
+/* Whether they are that. */
+bool filled(const void *buf, size_t len, size_t offset)
+{
+	const uint8_t *p = buf;
+
+	while (len--)
+		if (*p++ != (uint8_t)((uint32_t)offset++ * 2654435761u >> 24))
+			return false;
+	return true;
 }
 
 int send_all(int fd, const void *buf, size_t len)
@@ -241,6 +249,36 @@ int wait_delivered(int fd)
 int wait_inq(int fd, int bytes)
 {
 	return wait_count(fd, SIOCINQ, bytes, INT32_MAX);
+}
+
+/* Waits until a process sleeps, in a blocking call. */
+void wait_asleep(pid_t pid)
+{
+	time_t end = time(NULL) + TIME_LIMIT;
+	char path[32], state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	while (state != 'S' && time(NULL) <= end) {
+		FILE *file = fopen(path, "r");
+
+		if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+			break;
+		fclose(file);
+		poll(NULL, 0, 1);
+	}
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/* Lets @signal interrupt calls, and not kill. */
+void interrupted_by(int signal)
+{
+	struct sigaction action = { .sa_handler = ignore };
+
+	sigaction(signal, &action, NULL);
 }
 
 int get_info(int fd, struct ktls_info *info)

@@ -90,7 +90,8 @@ void peer_close(struct peer *peer);
 void time_limit(int fd, int seconds);
 int nonblocking(int fd, bool on);
 
-void fill(void *buf, size_t len, unsigned int seed);
+void fill(void *buf, size_t len, size_t offset);
+bool filled(const void *buf, size_t len, size_t offset);
 int send_all(int fd, const void *buf, size_t len);
 ssize_t recv_all(int fd, void *buf, size_t len);
 ssize_t send_type(int fd, uint8_t type, const void *buf, size_t len, int flags);
@@ -99,12 +100,23 @@ int poll_now(int fd, int events);
 int poll_wait(int fd, int events);
 int wait_delivered(int fd);
 int wait_inq(int fd, int bytes);
+void wait_asleep(pid_t pid);
+void interrupted_by(int signal);
 int get_info(int fd, struct ktls_info *info);
 long proc_counter(const char *path, const char *name);
 int count_fds(void);
 
 /* -errno of a call that failed, else its value. */
 #define RESULT(call) ({ long r_ = (call); r_ < 0 ? -errno : r_; })
+
+/* Another process does it when this one sleeps in its next call. */
+#define WHEN_ASLEEP(statement) do {					\
+	if (!fork()) {							\
+		wait_asleep(getppid());					\
+		statement;						\
+		_exit(0);						\
+	}								\
+} while (0)
 
 #define ONLY_KTLS() do {						\
 	if (kernel_tls())						\
