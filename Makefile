@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# make help says what there is.
+
+# The kernel to build the module for.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+# Of the guest: 6.1, 6.12, or all for check.
+KERNEL ?= 6.12
+DESTDIR ?=
+PREFIX ?= /usr/local
+here := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+qemu := $(here)/selftests/qemu
+
+all: userspace
+ifneq ($(wildcard $(KDIR)/Makefile),)
+all: module
+else
+all: no-headers
+endif
+
+help:
+	@echo 'make            the module, the library and the command'
+	@echo 'make module     the module only, for the running kernel or KDIR=<its headers>'
+	@echo 'make userspace  the library and the command only'
+	@echo 'make install    what was built; DESTDIR=, PREFIX=/usr/local'
+	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
+	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"'
+	@echo 'make deps       installs what these need, with apt, saying so'
+	@echo 'make clean'
+	@echo 'selftests/qemu/run CMD...  any command in a guest with the module loaded'
+
+module:
+ifeq ($(wildcard $(KDIR)/Makefile),)
+	@$(no_headers) >&2; exit 1
+endif
+	$(MAKE) -C $(KDIR) M=$(here) modules
+
+# The running kernel may be that of a container's host.
+no_headers = printf '%s\n' \
+	'No module was built: $(KDIR) does not exist.' \
+	'Install the headers of the running kernel (apt install linux-headers-$(shell uname -r)),' \
+	'or name those of another: make module KDIR=/usr/src/linux-headers-<version>.'
+
+no-headers: userspace
+	@$(no_headers) >&2
+
+userspace:
+	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) all
+
+# A module that was not built is not installed.
+install:
+	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) install
+ifneq ($(wildcard $(here)/af_ktls.ko),)
+	$(MAKE) -C $(KDIR) M=$(here) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
+endif
+
+clean:
+	$(MAKE) -C userspace clean
+	$(MAKE) -C selftests clean
+	$(MAKE) -C selftests/unit clean
+	rm -rf results
+ifneq ($(wildcard $(KDIR)/Makefile),)
+	$(MAKE) -C $(KDIR) M=$(here) clean
+endif
+
+deps:
+	@$(qemu)/deps check
+
+demo:
+	@$(qemu)/deps demo
+	@$(qemu)/demo
+
+check:
+	@$(qemu)/deps check
+	@$(qemu)/check $(KERNEL) $(TESTS)
+
+.PHONY: all help module no-headers userspace install clean deps demo check
