@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Known answers, checked when the module loads: records sealed and opened by the module's
+ * own files through this kernel's crypto API against records made with OpenSSL. Loading
+ * fails with EBADMSG when one differs. Key bytes count up from 0, the salt's from 0xa0, the
+ * iv's from 0xb0; byte i of the payload is 7 * i + i / 256.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <uapi/linux/tls.h>
+
+#include "../cipher.c"
+#include "../record.c"
+#include "../crypto.c"
+
+/**
+ * struct vector - a record
+ * @cipher: TLS_CIPHER_*
+ * @type: content type
+ * @seq: sequence number
+ * @len: bytes of payload
+ * @end_len: bytes of @end
+ * @end: the end of the record as OpenSSL made it: all of it, or the tag
+ */
+struct vector {
+	u16 cipher;
+	u8 type;
+	u64 seq;
+	u32 len;
+	u32 end_len;
+	const char *end;
+};
+
+static const struct vector vectors[] = {
+	{
+		.cipher = TLS_CIPHER_AES_GCM_128, .type = 23, .seq = 0x0ULL, .len = 0,
+		.end_len = 29,
+		.end =
+			"\x17\x03\x03\x00\x18\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xc9\x85\x31\xa3\x74\xd7\xe8"
+			"\xef\x24\xca\x4a\x61\x10\x43\xa5\xdb",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_128, .type = 21, .seq = 0x1ULL, .len = 2,
+		.end_len = 31,
+		.end =
+			"\x15\x03\x03\x00\x1a\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x70\xe8\xfc\xdc\xc4\x61\x6a"
+			"\x5b\x77\x85\x72\xce\x55\xb2\x78\x26\x00\xe8",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_128, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 62,
+		.end =
+			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x70\xe8\x2c\x61\x9e\xfc\x1d"
+			"\x4d\x0a\xdb\xb1\xc2\xc1\xf3\x85\xde\xbb\x13\xfa\x10\x62\x44\xbb\xd5\x6c\xe8\xc0"
+			"\x1b\xe9\x23\xc3\x54\xf7\x7a\xdb\x74\x2c\xf1\x7e\xe9\x90\x0b\x5d\x7f\xf3\x7a\xd5"
+			"\x4e\x18",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_128, .type = 23, .seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x78\xd4\x09\xe3\x53\x6b\xeb\xf1\xa7\x54\x9b\x9b\x2c\xbb\xb8\x63",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_256, .type = 23, .seq = 0x0ULL, .len = 0,
+		.end_len = 29,
+		.end =
+			"\x17\x03\x03\x00\x18\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x0c\xf3\x5e\x67\xce\x8d\x24"
+			"\x97\xdd\xab\x50\xf5\xa6\xd0\x43\x36",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_256, .type = 21, .seq = 0x1ULL, .len = 2,
+		.end_len = 31,
+		.end =
+			"\x15\x03\x03\x00\x1a\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xaf\x66\xcb\x57\xcb\x52\x52"
+			"\xc7\x31\x93\xf7\xf1\x69\x37\x17\x6c\x0d\x37",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_256, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 62,
+		.end =
+			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xaf\x66\xe1\xb1\xb1\x6f\xe5"
+			"\xd8\xec\xe8\xf7\xa3\x95\xe9\x28\x85\xbc\xd7\x2d\x48\xa4\x1c\xca\xad\x14\xe5\x36"
+			"\x92\x62\xd7\xf3\xd4\x1e\x89\x8c\xd7\x31\xc2\x22\x68\xac\x00\x93\x43\x9a\x1c\xec"
+			"\xbd\x35",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_GCM_256, .type = 23, .seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x4b\xf6\x82\x37\x10\xc1\xa7\xc7\x39\x52\x7d\x4a\x0e\x33\x8e\x13",
+	},
+	{
+		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23, .seq = 0x0ULL, .len = 0,
+		.end_len = 21,
+		.end =
+			"\x17\x03\x03\x00\x10\x45\x33\xf0\x53\x95\x85\xa0\xca\xbd\x12\x82\x1f\x5d\xea\x0a"
+			"\x98",
+	},
+	{
+		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 21, .seq = 0x1ULL, .len = 2,
+		.end_len = 23,
+		.end =
+			"\x15\x03\x03\x00\x12\x9e\xc1\x98\xe8\x47\x4d\xe6\x02\x94\xe1\xb6\xfc\xd5\x6d\xd9"
+			"\xb4\xf5\x1b",
+	},
+	{
+		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 54,
+		.end =
+			"\x17\x03\x03\x00\x31\xef\x26\xef\xad\x24\xff\x90\x09\xa4\xfa\xdb\x01\xf0\x9d\x97"
+			"\x21\x2b\xa8\x05\xdd\x4e\xed\x8d\xd0\x08\x10\xff\xc6\x69\x0a\xca\x26\x94\x0b\xd9"
+			"\x6d\x08\x62\x91\xdb\xfa\x36\x39\xf8\x81\x3c\x2e\x59\xda",
+	},
+	{
+		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23, .seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x38\xc8\x93\x79\xf2\x1d\x82\x18\x9f\x7f\xae\x60\xe7\xe3\x4b\xc3",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_CCM_128, .type = 23, .seq = 0x0ULL, .len = 0,
+		.end_len = 29,
+		.end =
+			"\x17\x03\x03\x00\x18\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xdf\xc5\x63\x32\x11\x34\xe9"
+			"\x37\x4d\x82\xcd\xeb\x64\x70\xe7\x9c",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_CCM_128, .type = 21, .seq = 0x1ULL, .len = 2,
+		.end_len = 31,
+		.end =
+			"\x15\x03\x03\x00\x1a\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x1b\x2b\xf4\x7d\x00\x7c\xd2"
+			"\xc1\xba\xf9\x4b\x55\xde\x3a\x8a\x5a\x58\x6e",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_CCM_128, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 62,
+		.end =
+			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x1b\x2b\x62\x17\xdf\xee\x7d"
+			"\x7b\xfc\xdc\x34\x54\x5a\x89\x06\x90\xff\x07\x63\x81\x4a\x62\x54\x93\x2b\x56\x57"
+			"\xa5\x86\xe4\xef\xc9\xe7\xa5\x81\xb7\x91\x9f\x84\x1d\x7c\x21\xf6\xe5\x45\x4a\xad"
+			"\x7a\x72",
+	},
+	{
+		.cipher = TLS_CIPHER_AES_CCM_128, .type = 23, .seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x14\xbd\xfe\xe3\x64\x29\xb6\x6b\xab\x7c\x6e\x0d\x81\x05\xcd\x14",
+	},
+};
+
+static void count_up(u8 *bytes, u32 len, u8 first)
+{
+	u32 i;
+
+	for (i = 0; i < len; i++)
+		bytes[i] = first + i;
+}
+
+static u8 payload_byte(u32 i)
+{
+	return 7 * i + i / 256;
+}
+
+static struct ktls_key *vector_key(const struct vector *vector)
+{
+	const struct ktls_cipher *cipher = ktls_cipher_find(vector->cipher);
+	u8 info[KTLS_CRYPTO_INFO_MAX] = {};
+
+	count_up(info + cipher->key_at, cipher->key_len, 0);
+	count_up(info + cipher->salt_at, cipher->salt_len, 0xa0);
+	count_up(info + cipher->iv_at, cipher->iv_len, 0xb0);
+	return ktls_crypto_key(ktls_record_format(TLS_1_2_VERSION), cipher, info);
+}
+
+static void map(struct scatterlist *table, u8 *bytes, u32 len)
+{
+	sg_init_table(table, 2);
+	sg_set_buf(&table[1], bytes, len);
+}
+
+/* Seals into @record, in place; its length or -errno. */
+static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
+{
+	u64 nonce = 0xb0b1b2b3b4b5b6b7ULL;
+	u32 at = ktls_record_prefix(key->format, key->cipher, vector->type, vector->len, nonce,
+				    record);
+	u32 i;
+	int ret;
+
+	for (i = 0; i < vector->len; i++)
+		record[at + i] = payload_byte(i);
+	map(key->dst, record + at, vector->len + KTLS_TAG_LEN);
+	ret = ktls_crypto_seal(key, vector->seq, nonce, vector->type, vector->len, true);
+	return ret ?: at + vector->len + KTLS_TAG_LEN;
+}
+
+static int check_payload(const struct vector *vector, const u8 *payload)
+{
+	u32 i;
+
+	for (i = 0; i < vector->len; i++)
+		if (payload[i] != payload_byte(i))
+			return -EBADMSG;
+	return 0;
+}
+
+static int open_record(struct ktls_key *key, const struct vector *vector, u8 *record, u8 *out)
+{
+	u32 at = ktls_record_prefix_len(key->format, key->cipher);
+	struct ktls_header header;
+	int ret;
+
+	ret = ktls_record_parse(key->format, key->cipher, record, &header);
+	if (ret)
+		return ret;
+	map(key->src, record + at, header.record_len - at);
+	map(key->dst, out, max_t(u32, header.payload_len, 1));
+	return ktls_crypto_open(key, vector->seq, record + key->format->header_len, &header, false);
+}
+
+/* The right record opens, and with any byte of its end changed it does not. */
+static int check_open(struct ktls_key *key, const struct vector *vector, u8 *record, u32 len,
+		      u8 *out)
+{
+	u32 i;
+	int ret;
+
+	ret = open_record(key, vector, record, out) ?: check_payload(vector, out);
+	for (i = 1; !ret && i <= KTLS_TAG_LEN; i++) {
+		record[len - i] ^= 1;
+		if (open_record(key, vector, record, out) != -EBADMSG)
+			ret = -EINVAL;
+		record[len - i] ^= 1;
+	}
+	return ret;
+}
+
+static int check_vector(const struct vector *vector, u8 *record, u8 *out)
+{
+	struct ktls_key *key = vector_key(vector);
+	int len, ret;
+
+	if (IS_ERR(key))
+		return PTR_ERR(key);
+	len = seal(key, vector, record);
+	ret = len < 0 ? len : 0;
+	if (!ret && memcmp(record + len - vector->end_len, vector->end, vector->end_len))
+		ret = -EBADMSG;
+	if (!ret)
+		ret = check_open(key, vector, record, len, out);
+	ktls_crypto_key_free(key);
+	return ret;
+}
+
+static int __init vectors_init(void)
+{
+	u8 *record = kmalloc(KTLS_RECORD_MAX, GFP_KERNEL);
+	u8 *out = kmalloc(KTLS_MAX_PAYLOAD, GFP_KERNEL);
+	int ret = record && out ? 0 : -ENOMEM;
+	unsigned int i;
+
+	for (i = 0; !ret && i < ARRAY_SIZE(vectors); i++) {
+		ret = check_vector(&vectors[i], record, out);
+		if (ret)
+			pr_err("af_ktls_test: vector %u, %s, %u bytes: %d\n", i,
+			       ktls_cipher_find(vectors[i].cipher)->name, vectors[i].len, ret);
+	}
+	if (!ret)
+		pr_info("af_ktls_test: %zu vectors passed\n", ARRAY_SIZE(vectors));
+	kfree(out);
+	kfree(record);
+	return ret;
+}
+
+static void __exit vectors_exit(void)
+{
+}
+
+module_init(vectors_init);
+module_exit(vectors_exit);
+MODULE_DESCRIPTION("Known-answer tests of AF_KTLS");
+MODULE_LICENSE("GPL");
