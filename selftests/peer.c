@@ -67,6 +67,7 @@ void keys_make(struct keys *keys, uint16_t cipher, uint8_t seed)
 	keys->suite = suite_find(cipher);
 	memset(keys->key, 0x40 + seed, keys->suite->key_len);
 	memset(keys->nonce, 0xa0 + seed, sizeof(keys->nonce));
+	memset(keys->nonce, 0xd0 + seed, 4);
 }
 
 socklen_t keys_info(const struct keys *keys, union crypto_info *out)

@@ -224,17 +224,21 @@ TEST_F(send, half_bad_address)
 	expect_record(_metadata, &self->peer, "ok");
 }
 
-/* Until the carrier is full; the bytes that went. */
+/* Until the carrier is full and stays so; the bytes that went. */
 static size_t fill_carrier(int fd)
 {
 	size_t total = 0;
+	int quiet = 0;
 	ssize_t n;
 
-	do {
+	while (quiet < 3) {
 		fill(data, 50000, total);
 		n = send(fd, data, 50000, MSG_DONTWAIT);
 		total += n > 0 ? n : 0;
-	} while (n > 0);
+		quiet = n > 0 ? 0 : quiet + 1;
+		if (quiet)
+			poll(NULL, 0, 50);
+	}
 	return total;
 }
 
@@ -339,7 +343,6 @@ TEST_F(send, buffer_reused)
 	fill(data, 20000, 0);
 	ASSERT_EQ(20000, send(self->fd, data, 20000, MSG_MORE));
 	memset(data, 0, 20000);
-	ASSERT_EQ(0, send(self->fd, data, 0, 0));
 	fill(data, 1, 20000);
 	ASSERT_EQ(1, send(self->fd, data, 1, 0));
 	expect_stream(_metadata, &self->peer, 20001, 0);
