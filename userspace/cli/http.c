@@ -59,8 +59,10 @@ static size_t decode_one(const char *in, char *out)
 	}
 	high = hex(in[1]);
 	low = high < 0 ? -1 : hex(in[2]);
+	if (low < 0)
+		return 0;
 	*out = (char)(high << 4 | low);
-	return low < 0 || !*out ? 0 : 3;
+	return *out ? 3 : 0;
 }
 
 static int decode_path(const char *target, char out[HTTP_PATH_MAX])
