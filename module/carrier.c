@@ -75,6 +75,8 @@ static int make_guards(struct socket *sock)
 	unsigned int owned;
 	int ret = 0;
 
+	if (prot->sendmsg != tcp_sendmsg)
+		return -EBUSY;
 	mutex_lock(&guard_lock);
 	if (!original_prots[version]) {
 		for (owned = 0; owned < KTLS_OWN_SETS; owned++)
@@ -161,7 +163,7 @@ static void carrier_data_ready(struct sock *csk)
 	} else if (ks) {
 		ktls_stream_scan(ks);
 		if (READ_ONCE(ks->rx.chore))
-			queue_work(ktls_workqueue, &ks->rx.work);
+			mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 		if (READ_ONCE(ks->rx.head) != KTLS_HEAD_NONE)
 			ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM | EPOLLPRI);
 	}

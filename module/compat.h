@@ -81,9 +81,19 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
 #endif
 }
 
-#ifndef ITER_DEST
-#define ITER_DEST	READ
-#define ITER_SOURCE	WRITE
+/**
+ * ktls_compat_custom_sockopt() - have SOL_SOCKET come to proto_ops.setsockopt too
+ * @sock: new socket
+ *
+ * Older kernels do that for MPTCP only: there SO_SNDBUF and the like do not reach the carrier.
+ *
+ * Context: process.
+ */
+static inline void ktls_compat_custom_sockopt(struct socket *sock)
+{
+#ifdef SOCK_CUSTOM_SOCKOPT
+	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
 #endif
+}
 
 #endif /* KTLS_COMPAT_H */

@@ -29,6 +29,8 @@
 
 /* Pieces of memory that a sealed record may lie in: order-0 pages, the first one part used. */
 #define KTLS_PIECES	8
+/* Before something is tried again that memory was short for. */
+#define KTLS_RETRY_DELAY	(HZ / 50)
 /* Sealed and unsent at once: a record of data, the open record, a close_notify. */
 #define KTLS_PENDING_MAX	(3 * KTLS_PIECES)
 
@@ -134,6 +136,7 @@ enum ktls_head {
  * @chore: @work has something to do at the head
  * @queue: opened records that nobody has read to their end
  * @queued_bytes: their unread bytes; read without the lock by poll
+ * @control_queued: the last of them is a control record
  * @controls: opened control records for MSG_ERRQUEUE
  * @hold: a ChangeCipherSpec was opened: what follows needs the next key
  * @eof: close_notify came
@@ -154,6 +157,7 @@ struct ktls_rx {
 	bool chore;
 	struct sk_buff_head queue;
 	u32 queued_bytes;
+	bool control_queued;
 	struct sk_buff_head controls;
 	bool hold;
 	bool eof;
@@ -165,7 +169,7 @@ struct ktls_rx {
 	u64 bad_tag;
 	u64 bad_length;
 	u64 bad_version;
-	struct work_struct work;
+	struct delayed_work work;
 };
 
 /**
@@ -238,6 +242,11 @@ int ktls_sockopt_set(struct socket *sock, int level, int name, sockptr_t value, 
 int ktls_sockopt_get(struct socket *sock, int level, int name, char __user *value,
 		     int __user *len);
 void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info);
+
+/* keys.c */
+int ktls_keys_set_tx(struct ktls_sock *ks, sockptr_t value, unsigned int len);
+int ktls_keys_set_rx(struct ktls_sock *ks, sockptr_t value, unsigned int len);
+int ktls_keys_get(struct ktls_sock *ks, struct ktls_dir *dir, char __user *value, int len);
 
 /* tx.c */
 int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);

@@ -236,6 +236,8 @@ static void enqueue(struct ktls_sock *ks, struct sk_buff *skb)
 	} else {
 		__skb_queue_tail(&rx->queue, skb);
 		WRITE_ONCE(rx->queued_bytes, rx->queued_bytes + skb->len);
+		if (ktls_skb_cb(skb)->type != KTLS_TYPE_DATA)
+			WRITE_ONCE(rx->control_queued, true);
 	}
 }
 

@@ -41,23 +41,31 @@ bool ktls_rx_readable(struct ktls_sock *ks)
 		return true;
 	if (READ_ONCE(rx->queued_bytes) + READ_ONCE(rx->head_bytes) >= lowat)
 		return true;
-	/* What is queued may be followed by another type only, or be an empty record. */
-	return !skb_queue_empty_lockless(&rx->queue) &&
-	       (lowat == 1 || head == KTLS_HEAD_CONTROL || READ_ONCE(rx->eof));
+	/* No more will join what is queued. */
+	return READ_ONCE(rx->control_queued) ||
+	       (READ_ONCE(rx->queued_bytes) && (head == KTLS_HEAD_CONTROL || READ_ONCE(rx->eof)));
 }
 
 /**
  * ktls_rx_at_end() - will nothing come any more?
  * @ks: socket
  *
- * Context: any; the carrier is kept by a lock or RCU.
+ * Context: any.
  */
 bool ktls_rx_at_end(struct ktls_sock *ks)
 {
-	const struct sock *csk = READ_ONCE(ks->carrier.sk);
+	const struct sock *csk;
+	bool ended;
 
-	return READ_ONCE(ks->rx.eof) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) ||
-	       READ_ONCE(ks->carrier.err) || !csk || ktls_carrier_ended(csk);
+	if (READ_ONCE(ks->rx.eof) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) ||
+	    READ_ONCE(ks->carrier.err))
+		return true;
+	/* Waiters look without a lock that would keep the carrier: see set_detach(). */
+	rcu_read_lock();
+	csk = READ_ONCE(ks->carrier.sk);
+	ended = !csk || ktls_carrier_ended(csk);
+	rcu_read_unlock();
+	return ended;
 }
 
 /* May a reader go on without waiting, if only to learn of an end? */
@@ -181,6 +189,8 @@ static void consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
 	WRITE_ONCE(rx->queued_bytes, rx->queued_bytes - n);
 	if (cb->offset < skb->len)
 		return;
+	if (cb->type != KTLS_TYPE_DATA)
+		WRITE_ONCE(rx->control_queued, false);
 	__skb_unlink(skb, &rx->queue);
 	consume_skb(skb);
 }
@@ -359,7 +369,7 @@ static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
 	skb_unlink(skb, &rx->controls);
 	consume_skb(skb);
 	/* There may have been no room for the next. */
-	queue_work(ktls_workqueue, &rx->work);
+	mod_delayed_work(ktls_workqueue, &rx->work, 0);
 	return 0;
 }
 
@@ -487,7 +497,7 @@ u32 ktls_rx_available(struct ktls_sock *ks)
  */
 void ktls_rx_work(struct work_struct *work)
 {
-	struct ktls_sock *ks = container_of(work, struct ktls_sock, rx.work);
+	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, rx.work);
 	struct sock *csk;
 	int ret = 0;
 
@@ -500,10 +510,12 @@ void ktls_rx_work(struct work_struct *work)
 	while (ks->rx.chore && !ret) {
 		ret = ktls_open_head(ks, NULL, 0);
 		if (ret == -ENODATA)
-			ktls_stream_take_over(ks);
+			ret = ktls_stream_take_over(ks) ?: -ENODATA;
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);
+	if (ret == -ENOMEM)
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
 	if (ks->rx.head != KTLS_HEAD_NONE || ktls_rx_readable(ks))
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 unlock:
@@ -522,5 +534,6 @@ void ktls_rx_purge(struct ktls_rx *rx)
 	__skb_queue_purge(&rx->queue);
 	skb_queue_purge(&rx->controls);
 	rx->ahead_bytes = 0;
-	rx->queued_bytes = 0;
+	WRITE_ONCE(rx->queued_bytes, 0);
+	WRITE_ONCE(rx->control_queued, false);
 }

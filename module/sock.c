@@ -136,7 +136,7 @@ static int ktls_release(struct socket *sock)
 	release_sock(sk);
 
 	cancel_delayed_work_sync(&ks->tx.work);
-	cancel_work_sync(&ks->rx.work);
+	cancel_delayed_work_sync(&ks->rx.work);
 	if (carrier)
 		sockfd_put(carrier);
 
@@ -356,7 +356,7 @@ static void init_sock(struct ktls_sock *ks)
 	mutex_init(&rx->dir.lock);
 	tx->max_payload = KTLS_MAX_PAYLOAD;
 	INIT_DELAYED_WORK(&tx->work, ktls_tx_work);
-	INIT_WORK(&rx->work, ktls_rx_work);
+	INIT_DELAYED_WORK(&rx->work, ktls_rx_work);
 	__skb_queue_head_init(&rx->ahead);
 	__skb_queue_head_init(&rx->queue);
 	skb_queue_head_init(&rx->controls);
@@ -380,6 +380,8 @@ static int ktls_create(struct net *net, struct socket *sock, int protocol, int k
 	sock->ops = &stream_ops;
 	sock->state = SS_UNCONNECTED;
 	sock_init_data(sock, sk);
+	/* SOL_SOCKET comes to ktls_sockopt_set() too: some of it concerns the carrier. */
+	ktls_compat_custom_sockopt(sock);
 	ks = ktls_sk(sk);
 	init_sock(ks);
 

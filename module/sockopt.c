@@ -1,150 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Options: copied in, validated, one function an option. */
-#include <linux/capability.h>
 #include <linux/sockptr.h>
 
 #include "ktls.h"
-
-/**
- * struct key_request - a TLS_TX or TLS_RX as it came
- * @format: protocol version
- * @cipher: cipher
- * @info: the UAPI's struct
- */
-struct key_request {
-	const struct ktls_format *format;
-	const struct ktls_cipher *cipher;
-	u8 info[KTLS_CRYPTO_INFO_MAX];
-};
-
-static int read_key_request(sockptr_t value, unsigned int len, struct key_request *request)
-{
-	struct tls_crypto_info info;
-
-	if (sockptr_is_null(value) || len < sizeof(info))
-		return -EINVAL;
-	if (copy_from_sockptr(&info, value, sizeof(info)))
-		return -EFAULT;
-	request->format = ktls_record_format(info.version);
-	request->cipher = ktls_cipher_find(info.cipher_type);
-	if (!request->format || !request->cipher || len != request->cipher->info_len)
-		return -EINVAL;
-	if (copy_from_sockptr(request->info, value, len))
-		return -EFAULT;
-	/* The head may have changed between the two copies. */
-	memcpy(request->info, &info, sizeof(info));
-	return 0;
-}
-
-/* The last thing that can fail is behind us. Returns the key to be freed. */
-static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
-{
-	const struct ktls_cipher *cipher = key->cipher;
-	struct ktls_key *old = dir->key;
-
-	if (old)
-		dir->rekeys++;
-	dir->seq = ktls_get_be64(key->info + cipher->seq_at);
-	dir->nonce = cipher->explicit_len ? ktls_get_be64(key->info + cipher->iv_at) : 0;
-	dir->exhausted = false;
-	dir->may_rekey = false;
-	WRITE_ONCE(dir->cipher, cipher);
-	WRITE_ONCE(dir->format, key->format);
-	WRITE_ONCE(dir->key, key);
-	return old;
-}
-
-/* A further key is taken after a ChangeCipherSpec only. */
-static int check_key_change(const struct ktls_sock *ks, const struct ktls_dir *dir,
-			    const struct key_request *request)
-{
-	if (!ks->carrier.sk)
-		return -ENOTCONN;
-	if (!dir->key)
-		return 0;
-	if (dir->key->format != request->format)
-		return -EINVAL;
-	return dir->may_rekey ? 0 : -EBUSY;
-}
-
-static void count_key(struct ktls_sock *ks, const struct ktls_key *old, enum ktls_stat keys,
-		      enum ktls_stat rekeys, enum ktls_stat current_keys)
-{
-	struct net *net = sock_net(&ks->sk);
-
-	ktls_stats_inc(net, keys);
-	if (old)
-		ktls_stats_inc(net, rekeys);
-	else
-		ktls_stats_inc(net, current_keys);
-}
-
-static struct ktls_key *install_tx(struct ktls_sock *ks, struct ktls_key *key)
-{
-	struct ktls_key *old;
-
-	lock_sock(ks->carrier.sk);
-	old = install_key(&ks->tx.dir, key);
-	ktls_carrier_own(ks);
-	release_sock(ks->carrier.sk);
-	count_key(ks, old, KTLS_STAT_TX_KEYS, KTLS_STAT_TX_REKEYS, KTLS_STAT_CURR_TX);
-	ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM);
-	return old;
-}
-
-static struct ktls_key *install_rx(struct ktls_sock *ks, struct ktls_key *key)
-{
-	struct ktls_rx *rx = &ks->rx;
-	struct ktls_key *old;
-
-	lock_sock(ks->carrier.sk);
-	old = install_key(&rx->dir, key);
-	if (!old)
-		rx->copied_seq = tcp_sk(ks->carrier.sk)->copied_seq;
-	WRITE_ONCE(rx->hold, false);
-	ktls_carrier_own(ks);
-	ktls_stream_scan(ks);
-	release_sock(ks->carrier.sk);
-	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
-	/* What waited on the carrier woke nobody here. */
-	queue_work(ktls_workqueue, &rx->work);
-	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
-	return old;
-}
-
-static int set_key(struct ktls_sock *ks, struct ktls_dir *dir, sockptr_t value, unsigned int len,
-		   struct ktls_key *(*install)(struct ktls_sock *ks, struct ktls_key *key))
-{
-	struct key_request request;
-	struct ktls_key *key;
-	int ret;
-
-	/* Before the struct is judged: who is not bound is told so. */
-	if (!READ_ONCE(ks->carrier.sk))
-		return -ENOTCONN;
-	ret = read_key_request(value, len, &request);
-	if (ret)
-		goto wipe;
-	key = ktls_crypto_key(request.format, request.cipher, request.info);
-	ret = PTR_ERR_OR_ZERO(key);
-	if (ret)
-		goto wipe;
-
-	lock_sock(&ks->sk);
-	mutex_lock(&dir->lock);
-	ret = check_key_change(ks, dir, &request);
-	if (!ret && dir == &ks->tx.dir && ks->tx.open.len)
-		ret = -EBUSY;
-	/* Nothing fails below. */
-	if (!ret)
-		key = install(ks, key);
-	mutex_unlock(&dir->lock);
-	release_sock(&ks->sk);
-	ktls_crypto_key_free(key);
-wipe:
-	memzero_explicit(&request, sizeof(request));
-	return ret;
-}
 
 /* u32 options with 0 and 1 only. */
 static int read_flag(sockptr_t value, unsigned int len, int *flag)
@@ -190,9 +48,9 @@ static int set_tls(struct ktls_sock *ks, int name, sockptr_t value, unsigned int
 {
 	switch (name) {
 	case TLS_TX:
-		return set_key(ks, &ks->tx.dir, value, len, install_tx);
+		return ktls_keys_set_tx(ks, value, len);
 	case TLS_RX:
-		return set_key(ks, &ks->rx.dir, value, len, install_rx);
+		return ktls_keys_set_rx(ks, value, len);
 	case TLS_TX_ZEROCOPY_RO:
 		return set_zerocopy(ks, value, len);
 	case TLS_RX_EXPECT_NO_PAD:
@@ -253,7 +111,7 @@ static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 	mutex_lock(&ks->rx.dir.lock);
 	WRITE_ONCE(ks->rx.mode, mode);
 	mutex_unlock(&ks->rx.dir.lock);
-	queue_work(ktls_workqueue, &ks->rx.work);
+	mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	return 0;
 }
 
@@ -300,10 +158,80 @@ static int set_ktls(struct ktls_sock *ks, int name, sockptr_t value, unsigned in
 	}
 }
 
+/* Options of the socket that mean the connection, so the carrier too. */
+static bool concerns_carrier(int name)
+{
+	switch (name) {
+	case SO_SNDBUF:
+	case SO_SNDBUFFORCE:
+	case SO_RCVBUF:
+	case SO_RCVBUFFORCE:
+	case SO_KEEPALIVE:
+	case SO_PRIORITY:
+	case SO_MARK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int set_socket(struct socket *sock, int name, sockptr_t value, unsigned int len)
+{
+	struct ktls_sock *ks = ktls_sk(sock->sk);
+	int ret;
+
+	ret = sock_setsockopt(sock, SOL_SOCKET, name, value, len);
+	if (ret || !concerns_carrier(name))
+		return ret;
+	mutex_lock(&ks->tx.dir.lock);
+	if (ks->carrier.sk)
+		ret = sock_setsockopt(ks->carrier.sock, SOL_SOCKET, name, value, len);
+	mutex_unlock(&ks->tx.dir.lock);
+	return ret;
+}
+
+/* Options of the carrier's protocols, as on a socket of kernel TLS; not those that would
+ * come between us and the records.
+ */
+static bool is_carrier_option(int level, int name)
+{
+	if (level == SOL_TCP)
+		return name != TCP_ULP && name != TCP_REPAIR && name != TCP_ZEROCOPY_RECEIVE;
+	return level == SOL_IP || level == SOL_IPV6;
+}
+
+static int set_carrier(struct ktls_sock *ks, int level, int name, sockptr_t value,
+		       unsigned int len)
+{
+	struct socket *carrier;
+	int ret = -ENOTCONN;
+
+	mutex_lock(&ks->tx.dir.lock);
+	carrier = ks->carrier.sock;
+	if (carrier)
+		ret = READ_ONCE(carrier->ops)->setsockopt(carrier, level, name, value, len);
+	mutex_unlock(&ks->tx.dir.lock);
+	return ret;
+}
+
+static int get_carrier(struct ktls_sock *ks, int level, int name, char __user *value,
+		       int __user *len_ptr)
+{
+	struct socket *carrier;
+	int ret = -ENOTCONN;
+
+	mutex_lock(&ks->tx.dir.lock);
+	carrier = ks->carrier.sock;
+	if (carrier)
+		ret = READ_ONCE(carrier->ops)->getsockopt(carrier, level, name, value, len_ptr);
+	mutex_unlock(&ks->tx.dir.lock);
+	return ret;
+}
+
 /**
  * ktls_sockopt_set() - setsockopt(2) of our levels
  * @sock: socket
- * @level: SOL_TLS or SOL_KTLS
+ * @level: SOL_TLS, SOL_KTLS, SOL_SOCKET (set), or the carrier's SOL_TCP, SOL_IP, SOL_IPV6
  * @name: option
  * @value: its value
  * @len: the value's bytes
@@ -319,50 +247,11 @@ int ktls_sockopt_set(struct socket *sock, int level, int name, sockptr_t value, 
 		return set_tls(ks, name, value, len);
 	if (level == SOL_KTLS)
 		return set_ktls(ks, name, value, len);
+	if (level == SOL_SOCKET)
+		return set_socket(sock, name, value, len);
+	if (is_carrier_option(level, name))
+		return set_carrier(ks, level, name, value, len);
 	return -ENOPROTOOPT;
-}
-
-/*
- * The key's struct with the current counters. Without CAP_NET_ADMIN key, salt and a static
- * iv are zero: a worker that was handed the descriptor cannot take the key along.
- */
-static void fill_key_info(const struct ktls_dir *dir, u8 *info)
-{
-	const struct ktls_key *key = dir->key;
-	const struct ktls_cipher *cipher = key->cipher;
-
-	memcpy(info, key->info, cipher->info_len);
-	if (!capable(CAP_NET_ADMIN)) {
-		memset(info + cipher->key_at, 0, cipher->key_len);
-		memset(info + cipher->salt_at, 0, cipher->salt_len);
-		memset(info + cipher->iv_at, 0, cipher->iv_len);
-	}
-	if (cipher->explicit_len)
-		ktls_put_be64(info + cipher->iv_at, dir->nonce);
-	ktls_put_be64(info + cipher->seq_at, dir->seq);
-}
-
-static int get_key(struct ktls_dir *dir, char __user *value, int len)
-{
-	u8 info[KTLS_CRYPTO_INFO_MAX];
-	int full = 0;
-
-	if (len < (int)sizeof(struct tls_crypto_info))
-		return -EINVAL;
-	mutex_lock(&dir->lock);
-	if (dir->key) {
-		fill_key_info(dir, info);
-		full = dir->key->cipher->info_len;
-	}
-	mutex_unlock(&dir->lock);
-	if (!full)
-		return -ENOKEY;
-	if (len != full && len != sizeof(struct tls_crypto_info))
-		full = -EINVAL;
-	else if (copy_to_user(value, info, len))
-		full = -EFAULT;
-	memzero_explicit(info, sizeof(info));
-	return full < 0 ? full : 0;
 }
 
 /* A value whose size is fixed: a larger buffer gets it and its size. */
@@ -383,9 +272,9 @@ static int get_tls(struct ktls_sock *ks, int name, char __user *value, int __use
 
 	switch (name) {
 	case TLS_TX:
-		return get_key(&ks->tx.dir, value, len);
+		return ktls_keys_get(ks, &ks->tx.dir, value, len);
 	case TLS_RX:
-		return get_key(&ks->rx.dir, value, len);
+		return ktls_keys_get(ks, &ks->rx.dir, value, len);
 	case TLS_TX_ZEROCOPY_RO:
 		return len == sizeof(zerocopy) ?
 		       put_value(value, len_ptr, len, &zerocopy, sizeof(zerocopy)) : -EINVAL;
@@ -483,7 +372,7 @@ static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __us
 /**
  * ktls_sockopt_get() - getsockopt(2) of our levels
  * @sock: socket
- * @level: SOL_TLS or SOL_KTLS
+ * @level: SOL_TLS, SOL_KTLS, SOL_SOCKET (set), or the carrier's SOL_TCP, SOL_IP, SOL_IPV6
  * @name: option
  * @value: where the value goes
  * @len_ptr: room there; becomes the value's size
@@ -505,5 +394,7 @@ int ktls_sockopt_get(struct socket *sock, int level, int name, char __user *valu
 		return get_tls(ks, name, value, len_ptr, len);
 	if (level == SOL_KTLS)
 		return get_ktls(ks, name, value, len_ptr, len);
+	if (is_carrier_option(level, name))
+		return get_carrier(ks, level, name, value, len_ptr);
 	return -ENOPROTOOPT;
 }

@@ -16,9 +16,6 @@
 				 MSG_BATCH | MSG_CMSG_COMPAT | MSG_SPLICE_PAGES | \
 				 KTLS_SEND_INTERNAL)
 
-/* Before sealing is tried again where memory was short. */
-#define KTLS_RETRY_DELAY	(HZ / 50)
-
 /**
  * struct ktls_write - a sendmsg in progress
  * @msg: the writer's

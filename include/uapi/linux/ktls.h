@@ -34,6 +34,12 @@
  *	ENOENT		the kernel has no such cipher
  *	EBUSY		a key is there and may not be replaced now
  *	EFAULT		bad address
+ * getsockopt of the two gives version and cipher (4 bytes) or the whole struct with the
+ * counters of the next record. Key, salt and static iv in it are zero unless the caller has
+ * CAP_NET_ADMIN over the socket's network namespace. EINVAL: another size; EBUSY: no key.
+ *
+ * Options of SOL_TCP, SOL_IP and SOL_IPV6 are the carrier's; SO_SNDBUF, SO_RCVBUF (and
+ * *FORCE), SO_KEEPALIVE, SO_PRIORITY and SO_MARK are set on both.
  *
  * send(2) and its kin fail with
  *	ENOTCONN	not bound
