@@ -7,20 +7,22 @@
 #include "ktls.h"
 #include "trace.h"
 
+#define KTLS_NO_TYPE	-1
+
 /**
  * struct ktls_read - a recvmsg in progress
  * @msg: the reader's
  * @want: bytes it has room for
  * @done: bytes delivered
  * @flags: MSG_*
- * @type: content type delivered, 0: none yet
+ * @type: content type delivered, KTLS_NO_TYPE: none yet
  */
 struct ktls_read {
 	struct msghdr *msg;
 	size_t want;
 	size_t done;
 	int flags;
-	u8 type;
+	int type;
 };
 
 /**
@@ -168,7 +170,7 @@ static int deliver(struct ktls_read *read, struct sk_buff *skb)
 	size_t n = min_t(size_t, read->want - read->done, left);
 	int ret = 0;
 
-	if (!read->type)
+	if (read->type == KTLS_NO_TYPE)
 		ret = announce(read, cb->type);
 	if (!ret && !(read->flags & MSG_TRUNC))
 		ret = skb_copy_datagram_msg(skb, cb->offset, read->msg, n);
@@ -198,7 +200,7 @@ static void consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
 /* Does another record of @type belong into what was delivered? Data only, and unmixed. */
 static bool continues(const struct ktls_read *read, u8 type)
 {
-	return !read->type || (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
+	return read->type == KTLS_NO_TYPE || (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
 }
 
 /* 0: go on; 1: the read is complete as it is; else -errno, unless something was delivered. */
@@ -275,7 +277,7 @@ static int pull(struct ktls_sock *ks, struct ktls_read *read)
 	if (!done)
 		return ret;
 	read->done += done;
-	if (!read->type) {
+	if (read->type == KTLS_NO_TYPE) {
 		read->type = KTLS_TYPE_DATA;
 		announce(read, KTLS_TYPE_DATA);
 	}
@@ -297,9 +299,9 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		ret = pull(ks, read);
 		if (!ret)
 			continue;
-		if (ret != -ENODATA && !read->type)
+		if (ret != -ENODATA && read->type == KTLS_NO_TYPE)
 			return ret;
-		if (read->type && (read->done >= target || ret != -ENODATA))
+		if (read->type != KTLS_NO_TYPE && (read->done >= target || ret != -ENODATA))
 			return 0;
 		ret = why_nothing(ks, timeo);
 		if (ret <= 0)
@@ -385,7 +387,9 @@ static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
  */
 int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags)
 {
-	struct ktls_read read = { .msg = msg, .want = len, .flags = flags };
+	struct ktls_read read = {
+		.msg = msg, .want = len, .flags = flags, .type = KTLS_NO_TYPE,
+	};
 	size_t target = sock_rcvlowat(&ks->sk, flags & MSG_WAITALL, len);
 	long timeo = sock_rcvtimeo(&ks->sk, flags & MSG_DONTWAIT);
 	int ret;
@@ -400,7 +404,7 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 	else
 		ret = read_records(ks, &read, target, timeo);
 	mutex_unlock(&ks->rx.dir.lock);
-	if (read.type)
+	if (read.type != KTLS_NO_TYPE)
 		return read.done;
 	return ret < 0 ? ret : 0;
 }
