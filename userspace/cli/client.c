@@ -12,8 +12,8 @@
 #include "client.h"
 #include "progress.h"
 
-#define HANDSHAKE_MS	10000
-#define REQUEST_MS	30000	/* for a whole request, or idle between two */
+#define HANDSHAKE_MS	60000
+#define REQUEST_MS	60000	/* for a whole request, or idle between two */
 #define STALL_MS	60000	/* without one byte taken */
 #define LINGER_MS	2000
 #define TURN		(1 << 20)	/* bytes sent before others have their turn */
@@ -53,6 +53,16 @@ void client_free(struct client *c)
 }
 
 /* ---- the log ---- */
+
+void client_time_out(const struct client *c)
+{
+	if (c->state == CLIENT_SHAKES_HANDS)
+		complain("%s: the handshake took too long", c->name);
+	else if (c->state == CLIENT_GETS)
+		complain("%s: takes no data", c->name);
+	else if (c->state == CLIENT_ASKS && c->in_len)
+		complain("%s: the request took too long", c->name);
+}
 
 /* What came from outside must not forge lines or move the terminal's cursor. */
 static void print_safely(const char *s)

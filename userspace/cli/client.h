@@ -45,6 +45,8 @@ struct client_policy {
 struct client *client_new(SSL_CTX *ctx, int tcp, unsigned int flags);
 /* Goes as far as it can; afterwards ->want says what to wait for, or CLIENT_GONE. */
 void client_run(struct client *client, const struct client_policy *policy);
+/* Says what its deadline has cut short, if that is news. */
+void client_time_out(const struct client *client);
 void client_free(struct client *client);
 
 #endif

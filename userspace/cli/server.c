@@ -171,8 +171,10 @@ static void tick(struct server *s)
 	s->ticked_ms = now;
 	for (c = s->clients; c; c = next) {
 		next = c->next;
-		if (now >= c->deadline_ms)
-			drop_client(c);
+		if (now < c->deadline_ms)
+			continue;
+		client_time_out(c);
+		drop_client(c);
 	}
 	if (!s->policy.stopping)
 		pause_accepting(s, false);

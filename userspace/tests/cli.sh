@@ -89,8 +89,8 @@ fetch() { curl -sS --fail --tls-max 1.2 --cacert ca.pem --max-time 120 "$@"; }
 
 usage_tests() {
 	ok 'help' status 0 "$ktls" help
-	ok 'help of each verb' eval 'for v in serve connect listen stat; do
-		"$ktls" $v --help | grep -q "^usage: ktls $v" || exit 1; done'
+	ok 'help of each verb' eval '(for v in serve connect listen stat; do
+		"$ktls" $v --help | grep -q "^usage: ktls $v" || exit 1; done)'
 	ok 'version' eval '"$ktls" --version | grep -q "^ktls [0-9]"'
 	ok 'no verb' status 2 "$ktls"
 	ok 'an unknown verb' status 2 "$ktls" dance
@@ -143,7 +143,7 @@ many() {	# 100 clients, each with its own connection, all at once
 		jobs+=($!)
 	done
 	wait "${jobs[@]}"
-	ok '100 clients at once' eval 'for i in {1..100}; do cmp many.$i site/100k || exit 1; done'
+	ok '100 clients at once' eval '(for i in {1..100}; do cmp many.$i site/100k || { cat many.err; exit 1; }; done)'
 	rm -f many.*
 }
 
