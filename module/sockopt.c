@@ -102,6 +102,19 @@ static int set_detach(struct ktls_sock *ks)
 	return ret;
 }
 
+/* What was queued for plain reads and not yet begun goes where the rest will. */
+static void move_controls(struct ktls_rx *rx)
+{
+	struct sk_buff *skb = skb_peek_tail(&rx->queue);
+
+	if (!skb || ktls_skb_cb(skb)->type == KTLS_TYPE_DATA || ktls_skb_cb(skb)->offset)
+		return;
+	__skb_unlink(skb, &rx->queue);
+	WRITE_ONCE(rx->queued_bytes, rx->queued_bytes - skb->len);
+	WRITE_ONCE(rx->control_queued, false);
+	skb_queue_tail(&rx->controls, skb);
+}
+
 static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
 	int mode, ret = read_flag(value, len, &mode);
@@ -110,6 +123,8 @@ static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 		return ret;
 	mutex_lock(&ks->rx.dir.lock);
 	WRITE_ONCE(ks->rx.mode, mode);
+	if (mode == KTLS_CONTROL_QUEUE)
+		move_controls(&ks->rx);
 	mutex_unlock(&ks->rx.dir.lock);
 	mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	return 0;

@@ -74,8 +74,8 @@ static int push(struct ktls_sock *ks, int flags, bool force)
 		ret = ktls_carrier_send(ks, tx->pending + tx->pending_first,
 					tx->pending_count - tx->pending_first,
 					tx->pending_bytes, flags, force);
-		if (ret == -EAGAIN)
-			return ret;
+		if (ret == -EAGAIN || !ret)
+			return -EAGAIN;
 		if (ret < 0) {
 			WRITE_ONCE(tx->dir.err, ret);
 			drop_pending(tx);
