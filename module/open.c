@@ -241,31 +241,42 @@ static void enqueue(struct ktls_sock *ks, struct sk_buff *skb)
 	}
 }
 
-/* A record that cannot be: the direction ends with it. */
-static int refuse(struct ktls_sock *ks, int ret)
+static int end_direction(struct ktls_sock *ks, int ret)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	trace_ktls_refused(ks, ret, rx->dir.seq);
+	WRITE_ONCE(rx->dir.err, ret);
+	return ret;
+}
+
+/* No record can begin so. */
+static int refuse_header(struct ktls_sock *ks, int ret)
 {
 	struct net *net = sock_net(&ks->sk);
 	struct ktls_rx *rx = &ks->rx;
 
-	switch (ret) {
-	case -EBADMSG:
-		rx->bad_tag++;
-		ktls_stats_inc(net, KTLS_STAT_RX_BAD_TAG);
-		break;
-	case -EMSGSIZE:
-		rx->bad_length++;
-		ktls_stats_inc(net, KTLS_STAT_RX_BAD_LENGTH);
-		break;
-	case -EINVAL:
+	if (ret == -EINVAL) {
 		rx->bad_version++;
 		ktls_stats_inc(net, KTLS_STAT_RX_BAD_VERSION);
-		break;
-	default:
+	} else {
+		rx->bad_length++;
+		ktls_stats_inc(net, KTLS_STAT_RX_BAD_LENGTH);
+	}
+	return end_direction(ks, ret);
+}
+
+static int refuse_record(struct ktls_sock *ks, int ret)
+{
+	struct net *net = sock_net(&ks->sk);
+
+	if (ret == -EBADMSG) {
+		ks->rx.bad_tag++;
+		ktls_stats_inc(net, KTLS_STAT_RX_BAD_TAG);
+	} else {
 		ktls_stats_inc(net, KTLS_STAT_RX_CRYPTO_ERROR);
 	}
-	trace_ktls_refused(ks, ret, rx->dir.seq);
-	WRITE_ONCE(rx->dir.err, ret);
-	return ret;
+	return end_direction(ks, ret);
 }
 
 static bool queue_is_full(const struct ktls_rx *rx, const struct ktls_header *header)
@@ -326,19 +337,19 @@ int ktls_open_head(struct ktls_sock *ks, struct iov_iter *to, u32 room)
 	/* Somebody read the carrier in spite of the guard: the rest makes no sense. */
 	if (rx->copied_seq != tcp_sk(ks->carrier.sk)->copied_seq) {
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_STOLEN);
-		return refuse(ks, -EBADMSG);
+		return end_direction(ks, -EBADMSG);
 	}
 	ret = ktls_stream_head(ks, &header);
 	if (ret == -ENODATA)
 		return ret;
-	/* rfc5246 6.1: sequence numbers do not wrap. */
-	if (!ret && rx->dir.exhausted)
-		ret = -EBADMSG;
 	if (ret)
-		return refuse(ks, ret);
+		return refuse_header(ks, ret);
+	/* rfc5246 6.1: sequence numbers do not wrap. */
+	if (rx->dir.exhausted)
+		return end_direction(ks, -EBADMSG);
 	if (queue_is_full(rx, &header))
 		return -ENODATA;
 
 	ret = open_record(ks, &header, to, room);
-	return ret >= 0 || ret == -ENOMEM ? ret : refuse(ks, ret);
+	return ret >= 0 || ret == -ENOMEM ? ret : refuse_record(ks, ret);
 }
