@@ -123,10 +123,7 @@ TEST_F(attach, not_connected)
 
 TEST_F(attach, reset_carrier)
 {
-	struct linger abort_it = { .l_onoff = 1 };
-
-	setsockopt(self->tcp[1], SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
-	close(self->tcp[1]);
+	abort_connection(&self->tcp[1]);
 	ASSERT_TRUE(poll_wait(self->tcp[0], POLLIN) & POLLERR);
 	EXPECT_EQ(-ENOTCONN, RESULT(tls_bind(self->fd, self->tcp[0])));
 }

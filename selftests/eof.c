@@ -23,14 +23,6 @@ static int strict(int fd)
 	return setsockopt(fd, SOL_KTLS, KTLS_STRICT_EOF, &on, sizeof(on));
 }
 
-static void abort_peer(struct peer *peer)
-{
-	struct linger abort_it = { .l_onoff = 1 };
-
-	setsockopt(peer->fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
-	peer_close(peer);
-}
-
 TEST_F(eof, fin)
 {
 	int i;
@@ -110,7 +102,7 @@ TEST_F(eof, reset)
 {
 	ssize_t first, second;
 
-	abort_peer(&self->peer);
+	abort_connection(&self->peer.fd);
 	first = RESULT(recv(self->fd, payload, 100, 0));
 	second = RESULT(recv(self->fd, payload, 100, 0));
 	EXPECT_EQ(-ECONNRESET, first);
@@ -128,7 +120,7 @@ TEST_F(eof, reset_after_data)
 	ONLY_KTLS();
 	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
 	ASSERT_EQ(2, recv(self->fd, payload, 2, 0));
-	abort_peer(&self->peer);
+	abort_connection(&self->peer.fd);
 	n = RESULT(recv(self->fd, payload, 100, MSG_WAITALL));
 	EXPECT_TRUE(n == 2 || n == -ECONNRESET) TH_LOG("%zd", n);
 	EXPECT_EQ(-ECONNRESET, RESULT(recv(self->fd, payload, 100, 0)));
@@ -137,11 +129,10 @@ TEST_F(eof, reset_after_data)
 
 TEST_F(eof, reset_while_waiting)
 {
-	struct peer *peer = &self->peer;
-	int fd = self->peer.fd;
+	int peer = self->peer.fd;
 
-	WHEN_ASLEEP(abort_peer(peer));
-	close(fd);
+	WHEN_ASLEEP(abort_connection(&peer));
+	close(peer);
 	self->peer.fd = -1;
 	EXPECT_EQ(-ECONNRESET, RESULT(recv(self->fd, payload, 100, 0)));
 }

@@ -104,8 +104,8 @@ int tls_pair(int family, uint16_t cipher, int *fd, int *other)
 	return *fd < 0 || *other < 0 ? -1 : 0;
 }
 
-/* One TLS socket, and the raw end of its connection with the keys. */
-int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
+/* One TLS socket with a descriptor of its carrier, and the raw end with the keys. */
+int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer)
 {
 	int fds[2];
 
@@ -114,8 +114,28 @@ int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
 	if (tcp_pair(family, fds))
 		return -1;
 	peer->fd = fds[1];
+	*carrier = dup(fds[0]);
 	*fd = keyed(fds[0], &peer->rx, &peer->tx);
 	return *fd < 0 ? -1 : 0;
+}
+
+/* One TLS socket, and the raw end of its connection with the keys. */
+int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
+{
+	int carrier, ret = tls_carrier_and_peer(family, cipher, fd, &carrier, peer);
+
+	close(carrier);
+	return ret;
+}
+
+/* Closes it so that the other end is told of a reset. */
+void abort_connection(int *fd)
+{
+	struct linger abort_it = { .l_onoff = 1 };
+
+	setsockopt(*fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
+	close(*fd);
+	*fd = -1;
 }
 
 /* For teardown: the test may have closed it. */
@@ -157,6 +177,26 @@ int send_all(int fd, const void *buf, size_t len)
 			return -1;
 	}
 	return 0;
+}
+
+/*
+ * Sends the stream until a call takes nothing, towards a TCP socket whose buffer cannot grow;
+ * the bytes that went.
+ */
+size_t fill_carrier(int fd, int other, int flags)
+{
+	static uint8_t data[50000];
+	int fixed = 65536;
+	size_t total = 0;
+	ssize_t n;
+
+	setsockopt(other, SOL_SOCKET, SO_RCVBUF, &fixed, sizeof(fixed));
+	do {
+		fill(data, sizeof(data), total);
+		n = send(fd, data, sizeof(data), flags);
+		total += n > 0 ? n : 0;
+	} while (n > 0);
+	return total;
 }
 
 /* Bytes received until @len or the end; -1. */

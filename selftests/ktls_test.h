@@ -77,6 +77,7 @@ ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_
 int peer_send(struct peer *peer, uint8_t type, const void *payload, size_t len);
 ssize_t peer_recv_raw(struct peer *peer, uint8_t *record);
 ssize_t peer_recv(struct peer *peer, uint8_t *type, void *payload);
+size_t peer_drain(struct peer *peer, size_t total);
 
 /* ktls_test.c: sockets and state */
 bool kernel_tls(void);
@@ -85,7 +86,9 @@ int tls_bind(int fd, int carrier);
 int tls_attach(int carrier);
 int tls_key(int fd, int direction, const struct keys *keys);
 int tls_pair(int family, uint16_t cipher, int *fd, int *other);
+int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer);
 int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer);
+void abort_connection(int *fd);
 void peer_close(struct peer *peer);
 void time_limit(int fd, int seconds);
 int nonblocking(int fd, bool on);
@@ -93,6 +96,7 @@ int nonblocking(int fd, bool on);
 void fill(void *buf, size_t len, size_t offset);
 bool filled(const void *buf, size_t len, size_t offset);
 int send_all(int fd, const void *buf, size_t len);
+size_t fill_carrier(int fd, int other, int flags);
 ssize_t recv_all(int fd, void *buf, size_t len);
 ssize_t send_type(int fd, uint8_t type, const void *buf, size_t len, int flags);
 ssize_t recv_type(int fd, void *buf, size_t len, int flags, uint8_t *type);

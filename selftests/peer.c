@@ -222,3 +222,18 @@ ssize_t peer_recv(struct peer *peer, uint8_t *type, void *payload)
 
 	return n > 0 ? record_open(&peer->rx, record, n, type, payload) : -1;
 }
+
+/* Takes @total bytes of the stream in records of data; how many of them came and were right. */
+size_t peer_drain(struct peer *peer, size_t total)
+{
+	uint8_t type, payload[PAYLOAD_MAX];
+	size_t offset;
+	ssize_t n;
+
+	for (offset = 0; offset < total; offset += n) {
+		n = peer_recv(peer, &type, payload);
+		if (n < 1 || type != DATA || !filled(payload, n, offset))
+			break;
+	}
+	return offset;
+}

@@ -6,7 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 
-static uint8_t data[65536], payload[PAYLOAD_MAX];
+static uint8_t payload[PAYLOAD_MAX];
 
 PEER_FIXTURE(poll);
 
@@ -113,47 +113,24 @@ TEST_F(poll, record_before_key)
 	EXPECT_EQ(5, recv(fd, payload, 10, MSG_DONTWAIT));
 }
 
-static size_t fill_carrier(int fd)
-{
-	size_t total = 0;
-	ssize_t n;
-
-	while ((n = send(fd, data, sizeof(data), MSG_DONTWAIT)) > 0)
-		total += n;
-	return total;
-}
-
-static size_t drain_peer(struct peer *peer, size_t total)
-{
-	uint8_t type;
-	size_t done;
-	ssize_t n;
-
-	for (done = 0; done < total; done += n) {
-		n = peer_recv(peer, &type, payload);
-		if (n < 0)
-			break;
-	}
-	return done;
-}
-
 TEST_F(poll, writable)
 {
-	size_t total = fill_carrier(self->fd);
+	size_t total = fill_carrier(self->fd, self->peer.fd, MSG_DONTWAIT);
 
 	EXPECT_EQ(0, poll_now(self->fd, POLLOUT));
-	ASSERT_EQ(total, drain_peer(&self->peer, total));
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
 	EXPECT_EQ(POLLOUT, poll_wait(self->fd, POLLOUT));
-	EXPECT_EQ(100, send(self->fd, data, 100, MSG_DONTWAIT));
-	EXPECT_EQ(100, drain_peer(&self->peer, 100));
+	fill(payload, 100, 0);
+	EXPECT_EQ(100, send(self->fd, payload, 100, MSG_DONTWAIT));
+	EXPECT_EQ(100, peer_drain(&self->peer, 100));
 }
 
 TEST_F(poll, writer_woken)
 {
-	size_t total = fill_carrier(self->fd);
+	size_t total = fill_carrier(self->fd, self->peer.fd, MSG_DONTWAIT);
 	struct peer *peer = &self->peer;
 
-	WHEN_ASLEEP(drain_peer(peer, total));
+	WHEN_ASLEEP(peer_drain(peer, total));
 	EXPECT_EQ(POLLOUT, poll_wait(self->fd, POLLOUT));
 }
 
@@ -195,10 +172,7 @@ TEST_F(poll, both_closed)
 
 TEST_F(poll, reset)
 {
-	struct linger abort_it = { .l_onoff = 1 };
-
-	setsockopt(self->peer.fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
-	peer_close(&self->peer);
+	abort_connection(&self->peer.fd);
 	EXPECT_EQ(POLLIN | POLLOUT | POLLERR | POLLHUP,
 		  poll_wait(self->fd, POLLIN | POLLOUT) | POLLOUT);
 }
@@ -280,10 +254,10 @@ TEST_F(poll, epoll_edge_writable)
 	size_t total;
 
 	EXPECT_EQ(EPOLLOUT, epoll_now(ep, 0));
-	total = fill_carrier(self->fd);
+	total = fill_carrier(self->fd, self->peer.fd, MSG_DONTWAIT);
 	EXPECT_EQ(0, poll_now(self->fd, POLLOUT));
 	epoll_now(ep, 0);
-	ASSERT_EQ(total, drain_peer(&self->peer, total));
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
 	EXPECT_EQ(EPOLLOUT, epoll_now(ep, TIME_LIMIT * 1000));
 }
 

@@ -224,39 +224,9 @@ TEST_F(send, half_bad_address)
 	expect_record(_metadata, &self->peer, "ok");
 }
 
-/* Until the carrier is full, and its peer's buffer cannot grow; the bytes that went. */
-static size_t fill_carrier(int fd, struct peer *peer, int flags)
-{
-	int fixed = 65536;
-	size_t total = 0;
-	ssize_t n;
-
-	setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &fixed, sizeof(fixed));
-	do {
-		fill(data, 50000, total);
-		n = send(fd, data, 50000, flags);
-		total += n > 0 ? n : 0;
-	} while (n > 0);
-	return total;
-}
-
-static void expect_bytes(struct __test_metadata *_metadata, struct peer *peer, size_t total)
-{
-	uint8_t type, payload[PAYLOAD_MAX];
-	size_t offset;
-	ssize_t n;
-
-	for (offset = 0; offset < total; offset += n) {
-		n = peer_recv(peer, &type, payload);
-		ASSERT_LE(1, n);
-		ASSERT_TRUE(filled(payload, n, offset));
-	}
-	ASSERT_EQ(total, offset);
-}
-
 TEST_F(send, full)
 {
-	size_t total = fill_carrier(self->fd, &self->peer, MSG_DONTWAIT);
+	size_t total = fill_carrier(self->fd, self->peer.fd, MSG_DONTWAIT);
 	int queued = 0;
 
 	EXPECT_EQ(EAGAIN, errno);
@@ -264,7 +234,7 @@ TEST_F(send, full)
 	ASSERT_EQ(0, ioctl(self->fd, SIOCOUTQ, &queued));
 	EXPECT_LT(0, queued);
 	ASSERT_LT(0, total);
-	expect_bytes(_metadata, &self->peer, total);
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
 	EXPECT_EQ(POLLOUT, poll_wait(self->fd, POLLOUT));
 	expect_nothing(_metadata, &self->peer);
 }
@@ -275,9 +245,9 @@ TEST_F(send, timeout)
 	size_t total;
 
 	setsockopt(self->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	total = fill_carrier(self->fd, &self->peer, 0);
+	total = fill_carrier(self->fd, self->peer.fd, 0);
 	EXPECT_EQ(EAGAIN, errno);
-	expect_bytes(_metadata, &self->peer, total);
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
 	expect_nothing(_metadata, &self->peer);
 }
 
@@ -289,49 +259,36 @@ TEST_F(send, interrupted)
 	ssize_t n;
 
 	interrupted_by(SIGUSR1);
-	total = fill_carrier(self->fd, &self->peer, MSG_DONTWAIT);
+	total = fill_carrier(self->fd, self->peer.fd, MSG_DONTWAIT);
 	WHEN_ASLEEP(kill(us, SIGUSR1));
 	fill(data, 100000, total);
 	n = RESULT(send(self->fd, data, 100000, 0));
 	ASSERT_TRUE(n == -EINTR || n > 0) TH_LOG("%zd", n);
 	total += n > 0 ? n : 0;
-	expect_bytes(_metadata, &self->peer, total);
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
 	ASSERT_EQ(2, send(self->fd, "ok", 2, 0));
 	expect_record(_metadata, &self->peer, "ok");
 }
 
-struct drain { struct peer *peer; size_t total; bool ok; };
-
-static void *drain(void *arg)
+static void *drain(void *peer)
 {
-	struct drain *d = arg;
-	uint8_t type, payload[PAYLOAD_MAX];
-	size_t offset;
-	ssize_t n;
-
-	for (offset = 0; offset < d->total; offset += n) {
-		n = peer_recv(d->peer, &type, payload);
-		if (n <= 0 || !filled(payload, n, offset))
-			return NULL;
-	}
-	d->ok = offset == d->total;
-	return NULL;
+	return (void *)peer_drain(peer, 4 * BIG);
 }
 
 /* One call for more than all buffers hold, against a slow reader. */
 TEST_F(send, megabytes)
 {
-	struct drain d = { .peer = &self->peer, .total = 4 * BIG };
 	uint8_t *all = malloc(4 * BIG);
 	int fixed = 65536;
 	pthread_t thread;
+	void *drained;
 
 	setsockopt(self->peer.fd, SOL_SOCKET, SO_RCVBUF, &fixed, sizeof(fixed));
 	fill(all, 4 * BIG, 0);
-	pthread_create(&thread, NULL, drain, &d);
+	pthread_create(&thread, NULL, drain, &self->peer);
 	EXPECT_EQ(0, send_all(self->fd, all, 4 * BIG));
-	pthread_join(thread, NULL);
-	EXPECT_TRUE(d.ok);
+	pthread_join(thread, &drained);
+	EXPECT_EQ(4 * BIG, (size_t)drained);
 	free(all);
 }
 
