@@ -6,6 +6,7 @@
  *	KTLS_HAVE_SENDPAGE		proto_ops.sendpage exists; MSG_SPLICE_PAGES means nothing
  *	KTLS_HAVE_SPLICE_EOF		proto_ops.splice_eof exists
  *	KTLS_HAVE_RECVMSG_ADDR_LEN	proto.recvmsg has the argument addr_len
+ *	KTLS_HAVE_CUSTOM_SOCKOPT	SOL_SOCKET can come to proto_ops.setsockopt
  */
 #ifndef KTLS_COMPAT_H
 #define KTLS_COMPAT_H
@@ -91,7 +92,7 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
  */
 static inline void ktls_compat_custom_sockopt(struct socket *sock)
 {
-#ifdef SOCK_CUSTOM_SOCKOPT
+#ifdef KTLS_HAVE_CUSTOM_SOCKOPT
 	set_bit(SOCK_CUSTOM_SOCKOPT, &sock->flags);
 #endif
 }

@@ -25,3 +25,6 @@ static const int splice_eof = sizeof(ops.splice_eof);
 #line 1 "KTLS_HAVE_RECVMSG_ADDR_LEN"
 _Static_assert(__builtin_types_compatible_p(typeof(proto.recvmsg),
 		int (*)(struct sock *, struct msghdr *, size_t, int, int *)), "other type");
+
+#line 1 "KTLS_HAVE_CUSTOM_SOCKOPT"
+static const int custom_sockopt = SOCK_CUSTOM_SOCKOPT;
