@@ -2,9 +2,16 @@
 #include "record.h"
 
 #include <linux/tls.h>
+#include <linux/ktls.h>
 
 static const struct ktls_format formats[] = {
-	{ .version = TLS_1_2_VERSION, .name = "1.2", .header_len = KTLS_HEADER_LEN, .stream = true },
+	{
+		.version = TLS_1_2_VERSION, .name = "1.2", .stream = true,
+		.header_len = KTLS_HEADER_LEN, .length_at = 3, .seq_max = ~0ULL,
+	}, {
+		.version = DTLS_1_2_VERSION, .name = "DTLS1.2",
+		.header_len = KTLS_HEADER_MAX, .length_at = 11, .seq_max = KTLS_DTLS_SEQ_MAX,
+	},
 };
 
 /**
@@ -53,7 +60,7 @@ size_t ktls_record_prefix_len(const struct ktls_format *format, const struct ktl
 int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher *cipher,
 		      const u8 *bytes, struct ktls_header *header)
 {
-	size_t len = ktls_get_be16(bytes + 3);
+	size_t len = ktls_get_be16(bytes + format->length_at);
 	size_t overhead = cipher->explicit_len + KTLS_TAG_LEN;
 
 	if (len > KTLS_MAX_PAYLOAD + overhead)
@@ -66,6 +73,7 @@ int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher
 	header->type = bytes[0];
 	header->payload_len = (u16)(len - overhead);
 	header->record_len = (u16)(format->header_len + len);
+	header->seq = format->stream ? 0 : ktls_get_be64(bytes + 3);
 	return 0;
 }
 
@@ -73,6 +81,7 @@ int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher
  * ktls_record_prefix() - write what precedes the ciphertext
  * @format: protocol version
  * @cipher: cipher
+ * @seq: sequence number, which DTLS shows
  * @type: content type
  * @payload_len: bytes of plaintext
  * @explicit_nonce: the part of the nonce that travels, if the cipher has one
@@ -82,18 +91,21 @@ int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher
  * Return: bytes written.
  */
 size_t ktls_record_prefix(const struct ktls_format *format, const struct ktls_cipher *cipher,
-			  u8 type, size_t payload_len, u64 explicit_nonce, u8 *out)
+			  u64 seq, u8 type, size_t payload_len, u64 explicit_nonce, u8 *out)
 {
 	out[0] = type;
 	ktls_put_be16(out + 1, format->version);
-	ktls_put_be16(out + 3, (u16)(cipher->explicit_len + payload_len + KTLS_TAG_LEN));
+	if (!format->stream)
+		ktls_put_be64(out + 3, seq);
+	ktls_put_be16(out + format->length_at,
+		      (u16)(cipher->explicit_len + payload_len + KTLS_TAG_LEN));
 	if (cipher->explicit_len)
 		ktls_put_be64(out + format->header_len, explicit_nonce);
 	return ktls_record_prefix_len(format, cipher);
 }
 
 /**
- * ktls_record_aad() - additional data of a record (rfc5246 6.2.3.3)
+ * ktls_record_aad() - additional data of a record (rfc5246 6.2.3.3, rfc6347 4.1.2.1)
  * @format: protocol version
  * @seq: the record's sequence number
  * @type: content type

@@ -11,8 +11,9 @@
 
 #define KTLS_MAX_PAYLOAD	16384	/* 2^14: rfc5246 6.2.1 */
 #define KTLS_MIN_PAYLOAD_LIMIT	64	/* the least that a peer may ask for: rfc8449 4 */
-#define KTLS_HEADER_LEN		5	/* type, version, length */
-#define KTLS_PREFIX_MAX		13	/* header and explicit nonce */
+#define KTLS_HEADER_LEN		5	/* TLS: type, version, length */
+#define KTLS_HEADER_MAX		13	/* DTLS: type, version, epoch, sequence number, length */
+#define KTLS_PREFIX_MAX		21	/* header and explicit nonce */
 #define KTLS_AAD_MAX		13	/* sequence number, type, version, length */
 #define KTLS_RECORD_MAX		(KTLS_PREFIX_MAX + KTLS_MAX_PAYLOAD + KTLS_TAG_LEN)
 
@@ -24,6 +25,10 @@ enum ktls_type {
 	KTLS_TYPE_DATA			= 23,
 };
 
+/* rfc6347 4.1: the sequence number that is authenticated is epoch and number together. */
+#define KTLS_EPOCH_SHIFT	48
+#define KTLS_DTLS_SEQ_MAX	((1ULL << KTLS_EPOCH_SHIFT) - 1)
+
 /* rfc5246 7.2 */
 #define KTLS_ALERT_LEN		2
 #define KTLS_ALERT_WARNING	1
@@ -34,13 +39,17 @@ enum ktls_type {
  * @version: as in the UAPI and in the AAD
  * @name: for people
  * @header_len: bytes before the explicit nonce
+ * @length_at: where the header has the length
  * @stream: over a byte stream (TLS), not over datagrams (DTLS)
+ * @seq_max: the last sequence number, of an epoch where there are epochs
  */
 struct ktls_format {
 	u16 version;
 	const char *name;
 	u8 header_len;
+	u8 length_at;
 	bool stream;
+	u64 seq_max;
 };
 
 /**
@@ -48,19 +57,32 @@ struct ktls_format {
  * @type: content type
  * @payload_len: bytes of plaintext
  * @record_len: bytes of the whole record, header included
+ * @seq: DTLS: epoch and sequence number
  */
 struct ktls_header {
 	u8 type;
 	u16 payload_len;
 	u16 record_len;
+	u64 seq;
 };
+
+static inline u16 ktls_record_epoch(u64 seq)
+{
+	return (u16)(seq >> KTLS_EPOCH_SHIFT);
+}
+
+/* rfc7983 7: what else shares a port with DTLS begins otherwise. */
+static inline bool ktls_record_is_dtls(u8 first)
+{
+	return first >= 20 && first <= 63;
+}
 
 const struct ktls_format *ktls_record_format(u16 version);
 size_t ktls_record_prefix_len(const struct ktls_format *format, const struct ktls_cipher *cipher);
 int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher *cipher,
 		      const u8 *bytes, struct ktls_header *header);
 size_t ktls_record_prefix(const struct ktls_format *format, const struct ktls_cipher *cipher,
-			  u8 type, size_t payload_len, u64 explicit_nonce, u8 *out);
+			  u64 seq, u8 type, size_t payload_len, u64 explicit_nonce, u8 *out);
 size_t ktls_record_aad(const struct ktls_format *format, u64 seq, u8 type, size_t payload_len,
 		       u8 *out);
 void ktls_record_iv(const struct ktls_cipher *cipher, const u8 *fixed, u64 seq,
