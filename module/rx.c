@@ -465,6 +465,22 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 	return ret;
 }
 
+/* Bytes of the records queued that one read can give. */
+static u32 queue_available(const struct ktls_rx *rx)
+{
+	struct sk_buff *skb;
+	u32 bytes = 0;
+
+	skb_queue_walk(&rx->queue, skb) {
+		u32 left = skb->len - ktls_skb_cb(skb)->offset;
+
+		if (ktls_skb_cb(skb)->type != KTLS_TYPE_DATA)
+			return bytes ?: left;
+		bytes += left;
+	}
+	return bytes;
+}
+
 /**
  * ktls_rx_available() - bytes that can be read without waiting (FIONREAD)
  * @ks: socket
@@ -474,15 +490,11 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 u32 ktls_rx_available(struct ktls_sock *ks)
 {
 	struct ktls_rx *rx = &ks->rx;
-	struct sk_buff *first;
 	u32 bytes;
 
 	mutex_lock(&rx->dir.lock);
-	bytes = rx->queued_bytes;
-	first = skb_peek(&rx->queue);
-	if (first && ktls_skb_cb(first)->type != KTLS_TYPE_DATA)
-		bytes = first->len - ktls_skb_cb(first)->offset;
-	if (!check_ready(ks)) {
+	bytes = queue_available(rx);
+	if (!rx->control_queued && !check_ready(ks)) {
 		lock_sock(ks->carrier.sk);
 		bytes += ktls_stream_readable(ks);
 		release_sock(ks->carrier.sk);
