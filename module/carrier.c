@@ -105,6 +105,9 @@ void ktls_carrier_own(struct ktls_sock *ks)
 	unsigned int owned = 0;
 
 	sock_owned_by_me(carrier->sk);
+	/* Datagrams that are not ours are read and sent as before. */
+	if (ktls_is_datagram(ks))
+		return;
 	if (ks->rx.dir.key) {
 		owned |= KTLS_OWN_RX;
 		WRITE_ONCE(carrier->sk->sk_rcvlowat, 1);
@@ -279,9 +282,20 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 
 static bool fits(const struct ktls_sock *ks, const struct sock *csk)
 {
-	return ks->sk.sk_type == SOCK_STREAM && csk->sk_type == SOCK_STREAM &&
-	       csk->sk_protocol == IPPROTO_TCP &&
+	int protocol = ktls_is_datagram(ks) ? IPPROTO_UDP : IPPROTO_TCP;
+
+	return csk->sk_type == ks->sk.sk_type && csk->sk_protocol == protocol &&
 	       (csk->sk_family == AF_INET || csk->sk_family == AF_INET6);
+}
+
+static int attach_stream(struct ktls_sock *ks, struct socket *sock)
+{
+	int ret;
+
+	lock_sock(sock->sk);
+	ret = claim(ks, sock);
+	release_sock(sock->sk);
+	return ret;
 }
 
 /**
@@ -305,9 +319,7 @@ int ktls_carrier_attach(struct ktls_sock *ks, int fd)
 		return -EPROTOTYPE;
 	}
 
-	lock_sock(sock->sk);
-	ret = claim(ks, sock);
-	release_sock(sock->sk);
+	ret = ktls_is_datagram(ks) ? ktls_udp_attach(ks, sock) : attach_stream(ks, sock);
 	if (ret)
 		sockfd_put(sock);
 	else
@@ -333,6 +345,10 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 	struct sock *csk = carrier->sk;
 
 	trace_ktls_detach(ks);
+	if (ktls_is_datagram(ks)) {
+		ktls_udp_detach(ks);
+		return sock;
+	}
 	lock_sock(csk);
 	write_lock_bh(&csk->sk_callback_lock);
 	csk->sk_user_data = NULL;
@@ -362,21 +378,26 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
  */
 bool ktls_carrier_has_room(struct sock *csk)
 {
+	if (csk->sk_type == SOCK_DGRAM)
+		return sock_writeable(csk);
 	return sk_stream_is_writeable(csk) || (READ_ONCE(csk->sk_shutdown) & SEND_SHUTDOWN) ||
 	       READ_ONCE(csk->sk_err);
 }
 
 /**
  * ktls_carrier_wants_room() - ask for write_space, then look again
+ * @ks: bound socket
  * @csk: the carrier, kept by a lock or RCU
  *
  * Context: any.
  * Return: whether something can be sent after all.
  */
-bool ktls_carrier_wants_room(struct sock *csk)
+bool ktls_carrier_wants_room(struct ktls_sock *ks, struct sock *csk)
 {
 	struct socket *sock = READ_ONCE(csk->sk_socket);
 
+	if (ktls_is_datagram(ks))
+		return ktls_udp_wants_room(ks);
 	if (!sock)
 		return true;
 	set_bit(SOCK_NOSPACE, &sock->flags);
@@ -416,6 +437,8 @@ int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned i
 	int sndbuf, ret;
 
 	lockdep_assert_held(&ks->tx.dir.lock);
+	if (ktls_is_datagram(ks))
+		return ktls_udp_send(ks, bv, count);
 	lock_sock(csk);
 	sndbuf = csk->sk_sndbuf;
 	if (force)
@@ -440,7 +463,9 @@ int ktls_carrier_name(struct ktls_sock *ks, struct sockaddr *addr, int peer)
 {
 	struct socket *sock = ks->carrier.sock;
 
-	if (!sock)
+	if (!sock || (peer && !ktls_is_connected(ks)))
 		return -ENOTCONN;
+	if (peer && ktls_is_datagram(ks) && ktls_udp_shares(ks))
+		return ktls_udp_name(ks, addr);
 	return READ_ONCE(sock->ops)->getname(sock, addr, peer);
 }

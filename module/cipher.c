@@ -35,17 +35,20 @@ static_assert(TLS_CIPHER_CHACHA20_POLY1305_TAG_SIZE == KTLS_TAG_LEN, "tag");
 static const struct ktls_cipher ciphers[] = {
 	{
 		.id = TLS_CIPHER_AES_GCM_128, .name = "AES-128-GCM", .aead = "gcm(aes)",
-		.explicit_len = 8, KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_128),
+		.explicit_len = 8, .failed_max = 1ULL << 28,
+		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_128),
 	}, {
 		.id = TLS_CIPHER_AES_GCM_256, .name = "AES-256-GCM", .aead = "gcm(aes)",
-		.explicit_len = 8, KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_256),
+		.explicit_len = 8, .failed_max = 1ULL << 28,
+		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_256),
 	}, {
 		.id = TLS_CIPHER_CHACHA20_POLY1305, .name = "CHACHA20-POLY1305",
-		.aead = "rfc7539(chacha20,poly1305)", KTLS_INFO_LAYOUT(KTLS_CHACHA),
+		.aead = "rfc7539(chacha20,poly1305)", .failed_max = 1ULL << 36,
+		KTLS_INFO_LAYOUT(KTLS_CHACHA),
 	}, {
 		/* RFC 3610: the first byte of the iv is the size of the length field less 1. */
 		.id = TLS_CIPHER_AES_CCM_128, .name = "AES-128-CCM", .aead = "ccm(aes)",
-		.explicit_len = 8, .iv_prefix = 2,
+		.explicit_len = 8, .iv_prefix = 2, .failed_max = 1ULL << 23,
 		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_ccm_128),
 	},
 };

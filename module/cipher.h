@@ -22,6 +22,8 @@
  * @explicit_len: bytes of the nonce that travel in each TLS 1.2 record (RFC 5288 3), 0
  *	where the nonce is the iv XOR the sequence number (RFC 7905 2)
  * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte
+ * @failed_max: DTLS: records with a wrong tag after which a key is given up (rfc9325 4.4,
+ *	rfc9147 4.5.3)
  * @info_len: size of the struct
  * @key_at: offset of the key in the struct; likewise @salt_at, @iv_at, @seq_at
  */
@@ -34,6 +36,7 @@ struct ktls_cipher {
 	u8 iv_len;
 	u8 explicit_len;
 	u8 iv_prefix;
+	u64 failed_max;
 	u8 info_len;
 	u8 key_at;
 	u8 salt_at;

@@ -6,6 +6,7 @@
  *	KTLS_HAVE_SENDPAGE		proto_ops.sendpage exists; MSG_SPLICE_PAGES means nothing
  *	KTLS_HAVE_SPLICE_EOF		proto_ops.splice_eof exists
  *	KTLS_HAVE_RECVMSG_ADDR_LEN	proto.recvmsg has the argument addr_len
+ *	KTLS_HAVE_ENCAP_ERR_OFFSET	udp_sock.encap_err_rcv gets the quoted header's offset
  *	KTLS_HAVE_CUSTOM_SOCKOPT	SOL_SOCKET can come to proto_ops.setsockopt
  */
 #ifndef KTLS_COMPAT_H
@@ -17,6 +18,12 @@
 #include <linux/splice.h>
 #include <linux/uio.h>
 #include <linux/version.h>
+#include <net/dst.h>
+#include <net/ip6_route.h>
+#include <net/ipv6.h>
+#if __has_include(<net/ipv6_stubs.h>)
+#include <net/ipv6_stubs.h>
+#endif
 #include <net/sock.h>
 #include <net/tcp.h>
 
@@ -35,6 +42,15 @@
 #define KTLS_RECVMSG_ARGS	struct msghdr *msg, size_t len, int flags, int *addr_len
 #else
 #define KTLS_RECVMSG_ARGS	struct msghdr *msg, size_t len, int flags
+#endif
+
+/* The parameters of udp_sock.encap_err_rcv after skb, and where they say the UDP header is. */
+#ifdef KTLS_HAVE_ENCAP_ERR_OFFSET
+#define KTLS_ENCAP_ERR_ARGS		unsigned int udp_offset
+#define KTLS_ENCAP_ERR_HEADER(skb)	((const struct udphdr *)((skb)->data + udp_offset))
+#else
+#define KTLS_ENCAP_ERR_ARGS		int err, __be16 port_number, u32 info, u8 *payload
+#define KTLS_ENCAP_ERR_HEADER(skb)	((const struct udphdr *)payload - 1)
 #endif
 
 /*
@@ -79,6 +95,40 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
 
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, count, len);
 	return tcp_sendmsg_locked(csk, &msg, len);
+#endif
+}
+
+/**
+ * ktls_compat_route6() - the route of datagrams to an IPv6 peer
+ * @csk: UDP socket
+ * @addr: the peer's address
+ * @scope: the interface that a link-local address belongs to
+ * @number: the peer's port
+ *
+ * Context: process.
+ * Return: the route, to be released; ERR_PTR.
+ */
+static inline struct dst_entry *ktls_compat_route6(struct sock *csk, const struct in6_addr *addr,
+						   u32 scope, __be16 number)
+{
+#if IS_ENABLED(CONFIG_IPV6)
+	struct flowi6 fl6 = {
+		.flowi6_proto	= IPPROTO_UDP,
+		.flowi6_oif	= csk->sk_bound_dev_if ?: scope,
+		.flowi6_mark	= csk->sk_mark,
+		.daddr		= *addr,
+		.saddr		= inet6_sk(csk)->saddr,
+		.fl6_dport	= number,
+		.fl6_sport	= inet_sk(csk)->inet_sport,
+	};
+
+#if __has_include(<net/ipv6_stubs.h>)
+	return ipv6_stub->ipv6_dst_lookup_flow(sock_net(csk), csk, &fl6, NULL);
+#else
+	return ip6_dst_lookup_flow(sock_net(csk), csk, &fl6, NULL);
+#endif
+#else
+	return ERR_PTR(-EAFNOSUPPORT);
 #endif
 }
 

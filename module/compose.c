@@ -254,8 +254,8 @@ static int encrypt(struct ktls_sock *ks)
 	u32 prefix;
 
 	/* The first piece has room for all of it: KTLS_PIECE_MIN. */
-	prefix = ktls_record_prefix(key->format, key->cipher, open->type, open->len,
-				    tx->dir.nonce,
+	prefix = ktls_record_prefix(key->format, key->cipher, tx->dir.seq, open->type,
+				    open->len, tx->dir.nonce,
 				    page_address(first->bv_page) + first->bv_offset);
 	map_pieces(tx, prefix);
 	if (open->src_count)
@@ -269,7 +269,7 @@ static void take_number(struct ktls_sock *ks)
 {
 	struct ktls_dir *dir = &ks->tx.dir;
 
-	if (dir->seq == U64_MAX) {
+	if ((dir->seq & dir->key->format->seq_max) == dir->key->format->seq_max) {
 		dir->exhausted = true;
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_SEQUENCE_END);
 	}
@@ -298,17 +298,33 @@ static void count_sealed(struct ktls_sock *ks)
 		dir->may_rekey = true;
 }
 
+/* A piece that lies where the last one ends becomes part of it. */
+static void add_pending(struct ktls_tx *tx, const struct bio_vec *piece)
+{
+	struct bio_vec *last = tx->pending + tx->pending_count - 1;
+
+	if (tx->pending_count && last->bv_page == piece->bv_page &&
+	    last->bv_offset + last->bv_len == piece->bv_offset) {
+		last->bv_len += piece->bv_len;
+		put_page(piece->bv_page);
+		return;
+	}
+	tx->pending[tx->pending_count++] = *piece;
+}
+
 static void move_to_pending(struct ktls_tx *tx)
 {
 	struct ktls_open_record *open = &tx->open;
-	u32 bytes = tx->pending_bytes;
+	u32 before = tx->pending_bytes, bytes = before;
 	unsigned int i;
 
 	for (i = 0; i < open->piece_count; i++) {
 		bytes += open->pieces[i].bv_len;
-		tx->pending[tx->pending_count++] = open->pieces[i];
+		add_pending(tx, &open->pieces[i]);
 	}
 	WRITE_ONCE(tx->pending_bytes, bytes);
+	if (!tx->dir.key->format->stream)
+		tx->sizes[tx->sizes_count++] = bytes - before;
 	open->piece_count = 0;
 	open->src_count = 0;
 	open->len = 0;
@@ -330,7 +346,8 @@ int ktls_compose_seal(struct ktls_sock *ks)
 	int ret;
 
 	lockdep_assert_held(&tx->dir.lock);
-	if (WARN_ON_ONCE(tx->pending_count + KTLS_PIECES > KTLS_PENDING_MAX))
+	if (WARN_ON_ONCE(tx->pending_count + KTLS_PIECES > KTLS_PENDING_MAX ||
+			 tx->sizes_count == KTLS_PENDING_RECORDS))
 		return -ENOBUFS;
 	ret = reserve(ks, KTLS_TAG_LEN);
 	if (ret)

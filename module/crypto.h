@@ -7,6 +7,7 @@
 #include <linux/scatterlist.h>
 
 #include "record.h"
+#include "window.h"
 
 #define KTLS_SRC_MAX	40	/* scatterlist entries of what is read */
 #define KTLS_DST_MAX	20	/* and of what is written: an skb's fragments and a bit */
@@ -24,6 +25,8 @@
  * @aad: of the record in work
  * @src: what is read: @aad, then KTLS_SRC_MAX entries
  * @dst: what is written: @aad, then KTLS_DST_MAX entries
+ * @window: datagrams received: which numbers of the epoch were seen
+ * @failed: datagrams received: records under this key whose tag was wrong
  *
  * Allocated with kmalloc, as transforms may do DMA from @iv and @aad.
  */
@@ -39,6 +42,8 @@ struct ktls_key {
 	u8 aad[KTLS_IV_MAX];
 	struct scatterlist src[1 + KTLS_SRC_MAX];
 	struct scatterlist dst[1 + KTLS_DST_MAX];
+	struct ktls_window window;
+	u64 failed;
 };
 
 struct ktls_key *ktls_crypto_key(const struct ktls_format *format,

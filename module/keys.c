@@ -58,13 +58,21 @@ static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
 static int check_key_change(const struct ktls_sock *ks, const struct ktls_dir *dir,
 			    const struct key_request *request)
 {
-	if (!ks->carrier.sk)
+	u64 seq = ktls_get_be64(request->info + request->cipher->seq_at);
+
+	if (!ktls_is_connected(ks))
 		return -ENOTCONN;
+	if (request->format->stream == ktls_is_datagram(ks))
+		return -EINVAL;
 	if (!dir->key)
 		return 0;
 	if (dir->key->format != request->format)
 		return -EINVAL;
-	return dir->may_rekey ? 0 : -EBUSY;
+	if (!dir->may_rekey)
+		return -EBUSY;
+	/* rfc6347 4.1: nobody goes back to an epoch. */
+	return request->format->stream ||
+	       ktls_record_epoch(seq) > ktls_record_epoch(dir->seq) ? 0 : -EINVAL;
 }
 
 static void count_key(struct ktls_sock *ks, const struct ktls_key *old, enum ktls_stat keys,
@@ -108,6 +116,16 @@ static struct ktls_key *install_rx(struct ktls_sock *ks, struct ktls_key *key)
 	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
 	/* What waited on the carrier woke nobody here. */
 	mod_delayed_work(ktls_workqueue, &rx->work, 0);
+	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+	return old;
+}
+
+static struct ktls_key *install_rx_datagram(struct ktls_sock *ks, struct ktls_key *key)
+{
+	struct ktls_key *old = install_key(&ks->rx.dir, key);
+
+	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
+	old = ktls_datagram_next_epoch(ks, old);
 	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	return old;
 }
@@ -171,7 +189,8 @@ int ktls_keys_set_tx(struct ktls_sock *ks, sockptr_t value, unsigned int len)
  */
 int ktls_keys_set_rx(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
-	return set_key(ks, &ks->rx.dir, value, len, install_rx);
+	return set_key(ks, &ks->rx.dir, value, len,
+		       ktls_is_datagram(ks) ? install_rx_datagram : install_rx);
 }
 
 /*

@@ -16,6 +16,7 @@
 #define KTLS_KTLS_H
 
 #include <linux/mutex.h>
+#include <linux/rhashtable-types.h>
 #include <linux/skbuff.h>
 #include <linux/workqueue.h>
 #include <net/sock.h>
@@ -31,8 +32,16 @@
 #define KTLS_PIECES	8
 /* Before something is tried again that memory was short for. */
 #define KTLS_RETRY_DELAY	(HZ / 50)
+/* How long reordered datagrams of the epoch before are taken: once the peer's (rfc6347 4.1). */
+#define KTLS_PREVIOUS_EPOCH	(60 * HZ)
+/* Records of the next epoch that wait for its key. */
+#define KTLS_EARLY_MAX		64
+#define KTLS_WINDOW_DEFAULT	1024
 /* Sealed and unsent at once: a record of data, the open record, a close_notify. */
 #define KTLS_PENDING_MAX	(3 * KTLS_PIECES)
+/* Datagrams sealed and unsent at once: what UDP cuts apart at once, and a close_notify. */
+#define KTLS_BATCH_MAX		64
+#define KTLS_PENDING_RECORDS	(KTLS_BATCH_MAX + 2)
 
 /**
  * struct ktls_dir - what both directions have
@@ -100,6 +109,8 @@ struct ktls_open_record {
  * @close_notify_sent: nothing follows
  * @zerocopy: TLS_TX_ZEROCOPY_RO, kept to be read back
  * @overdue: the open record is complete, but there was no memory for its tag
+ * @segment: datagram: KTLS_SEGMENT
+ * @sizes: datagram: bytes of each pending record; from @sizes_first to @sizes_count
  * @work: pushes what is pending when the carrier has room again
  */
 struct ktls_tx {
@@ -115,6 +126,10 @@ struct ktls_tx {
 	bool close_notify_sent;
 	bool zerocopy;
 	bool overdue;
+	u32 segment;
+	u16 sizes[KTLS_PENDING_RECORDS];
+	unsigned int sizes_first;
+	unsigned int sizes_count;
 	struct delayed_work work;
 };
 
@@ -147,6 +162,16 @@ enum ktls_head {
  * @strict_eof: KTLS_STRICT_EOF
  * @bad_tag: records refused; likewise @bad_length, @bad_version
  * @work: takes control records and stuck beginnings off the carrier
+ * @datagrams: as they came; its lock protects @closed too
+ * @datagram: the one that is being opened, records already dealt with pulled off; NULL: none
+ * @early: records of the next epoch
+ * @previous: the key of the epoch before, until @previous_until
+ * @epoch: of the key, read when datagrams come; -1: no key
+ * @window_size: KTLS_REPLAY_WINDOW
+ * @closed: nothing is queued any more
+ * @replayed: records dropped; likewise @too_old, @bad_epoch
+ * @overflows: datagrams dropped, as there was no room
+ * @late: looks at the carrier once more, after all who missed the first key have left
  */
 struct ktls_rx {
 	struct ktls_dir dir;
@@ -170,6 +195,29 @@ struct ktls_rx {
 	u64 bad_length;
 	u64 bad_version;
 	struct delayed_work work;
+
+	struct sk_buff_head datagrams;
+	struct sk_buff *datagram;
+	struct sk_buff_head early;
+	struct ktls_key *previous;
+	unsigned long previous_until;
+	int epoch;
+	u32 window_size;
+	bool closed;
+	u64 replayed;
+	u64 too_old;
+	u64 bad_epoch;
+	atomic64_t overflows;
+	struct rcu_work late;
+};
+
+/* Who an association on an unconnected carrier talks to; a key of memory, without holes. */
+struct ktls_peer {
+	struct ktls_port *port;
+	struct in6_addr addr;	/* IPv4 mapped */
+	u32 scope;		/* interface of a link-local address */
+	__be16 number;
+	u16 zero;
 };
 
 /**
@@ -181,6 +229,11 @@ struct ktls_rx {
  * @prot: the carrier's own operations, likewise @ops
  * @rcvlowat: the carrier's own SO_RCVLOWAT
  * @err: what killed the carrier, positive; stays when the carrier forgets it
+ * @port: UDP: the carrier as all its associations see it
+ * @peer: UDP: of an association that shares its carrier
+ * @peer_node: by @peer
+ * @named: UDP: there is somebody to talk to
+ * @waiting: UDP: in its port's list, when room is wanted
  */
 struct ktls_carrier {
 	struct socket *sock;
@@ -193,6 +246,11 @@ struct ktls_carrier {
 	const struct proto_ops *ops;
 	int rcvlowat;
 	int err;
+	struct ktls_port *port;
+	struct ktls_peer peer;
+	struct rhash_head peer_node;
+	bool named;
+	struct list_head waiting;
 };
 
 /**
@@ -215,6 +273,55 @@ static inline struct ktls_sock *ktls_sk(const struct sock *sk)
 {
 	return (struct ktls_sock *)sk;
 }
+
+static inline bool ktls_is_datagram(const struct ktls_sock *ks)
+{
+	return ks->sk.sk_type == SOCK_DGRAM;
+}
+
+/* Bound, and there is a peer. */
+static inline bool ktls_is_connected(const struct ktls_sock *ks)
+{
+	return READ_ONCE(ks->carrier.sk) && (!ktls_is_datagram(ks) || ks->carrier.named);
+}
+
+/**
+ * struct ktls_write - a sendmsg in progress
+ * @msg: the writer's
+ * @type: content type
+ * @more: leave the last record open
+ * @splice: take pages by reference
+ * @segment: datagram: bytes of payload of each record of a batch; 0: no batch
+ * @timeo: how long to wait for room
+ * @done: bytes taken
+ */
+struct ktls_write {
+	struct msghdr *msg;
+	u8 type;
+	bool more;
+	bool splice;
+	u32 segment;
+	long timeo;
+	size_t done;
+};
+
+#define KTLS_NO_TYPE	-1
+
+/**
+ * struct ktls_read - a recvmsg in progress
+ * @msg: the reader's
+ * @want: bytes it has room for
+ * @done: bytes delivered
+ * @flags: MSG_*
+ * @type: content type delivered, KTLS_NO_TYPE: none yet
+ */
+struct ktls_read {
+	struct msghdr *msg;
+	size_t want;
+	size_t done;
+	int flags;
+	int type;
+};
 
 /* Of a received record's skb. */
 struct ktls_skb_cb {
@@ -250,6 +357,9 @@ int ktls_keys_get(struct ktls_sock *ks, struct ktls_dir *dir, char __user *value
 
 /* tx.c */
 int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
+int ktls_tx_read_flags(struct ktls_sock *ks, struct ktls_write *write);
+int ktls_tx_get_room(struct ktls_sock *ks, long *timeo);
+int ktls_tx_push(struct ktls_sock *ks, int flags, bool force);
 void ktls_tx_splice_eof(struct ktls_sock *ks);
 int ktls_tx_flush(struct ktls_sock *ks);
 int ktls_tx_shutdown(struct ktls_sock *ks);
@@ -266,6 +376,12 @@ void ktls_compose_drop(struct ktls_tx *tx);
 int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags);
 ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
 			    bool nonblock, unsigned int flags);
+int ktls_rx_check_ready(struct ktls_sock *ks);
+int ktls_rx_deliver(struct ktls_read *read, struct sk_buff *skb);
+void ktls_rx_consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n);
+int ktls_rx_recv_control(struct ktls_sock *ks, struct ktls_read *read);
+int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+			  unsigned int flags);
 bool ktls_rx_readable(struct ktls_sock *ks);
 bool ktls_rx_at_end(struct ktls_sock *ks);
 u32 ktls_rx_available(struct ktls_sock *ks);
@@ -274,6 +390,8 @@ void ktls_rx_purge(struct ktls_rx *rx);
 
 /* open.c */
 int ktls_open_head(struct ktls_sock *ks, struct iov_iter *to, u32 room);
+void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header);
+void ktls_open_enqueue(struct ktls_sock *ks, struct sk_buff *skb);
 bool ktls_open_is_close_notify(struct sk_buff *skb);
 
 /* stream.c */
@@ -295,10 +413,47 @@ void ktls_carrier_own(struct ktls_sock *ks);
 int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
 		      size_t len, int flags, bool force);
 bool ktls_carrier_has_room(struct sock *csk);
-bool ktls_carrier_wants_room(struct sock *csk);
+bool ktls_carrier_wants_room(struct ktls_sock *ks, struct sock *csk);
 bool ktls_carrier_ended(const struct sock *csk);
 int ktls_carrier_name(struct ktls_sock *ks, struct sockaddr *addr, int peer);
 void ktls_carrier_wake(struct ktls_sock *ks, __poll_t events);
+
+/* udp.c */
+int ktls_udp_init(void);
+void ktls_udp_exit(void);
+int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock);
+void ktls_udp_detach(struct ktls_sock *ks);
+int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len);
+int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr);
+bool ktls_udp_shares(const struct ktls_sock *ks);
+int ktls_udp_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count);
+bool ktls_udp_wants_room(struct ktls_sock *ks);
+int ktls_udp_room(const struct ktls_sock *ks);
+void ktls_udp_drain(struct ktls_sock *ks);
+
+/* datagram.c */
+enum {
+	KTLS_OURS	= 1,	/* a record that we can open, or that is to be dropped */
+	KTLS_FOREIGN	= 2,	/* one that the carrier's readers want */
+	KTLS_CONTROL_IN	= 4,	/* one that is not application data */
+};
+int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u32 offset);
+int ktls_datagram_arrived(struct ktls_sock *ks, struct sk_buff *skb);
+void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen);
+void ktls_datagram_open_queue(struct ktls_sock *ks);
+void ktls_datagram_close_queue(struct ktls_sock *ks);
+struct ktls_key *ktls_datagram_next_epoch(struct ktls_sock *ks, struct ktls_key *old);
+int ktls_datagram_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags);
+ssize_t ktls_datagram_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+				  bool nonblock, unsigned int flags);
+bool ktls_datagram_readable(struct ktls_sock *ks);
+u32 ktls_datagram_available(struct ktls_sock *ks);
+void ktls_datagram_work(struct work_struct *work);
+void ktls_datagram_late_work(struct work_struct *work);
+
+/* batch.c */
+int ktls_batch_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
+int ktls_batch_usable(const struct ktls_sock *ks);
 
 /* proc.c */
 int ktls_proc_net_init(struct net *net);

@@ -57,9 +57,12 @@ static int __init ktls_init(void)
 	ret = proto_register(&ktls_proto, 1);
 	if (ret)
 		goto destroy_workqueue;
-	ret = register_pernet_subsys(&net_ops);
+	ret = ktls_udp_init();
 	if (ret)
 		goto unregister_proto;
+	ret = register_pernet_subsys(&net_ops);
+	if (ret)
+		goto exit_udp;
 	ktls_family_ops.family = ktls_family;
 	ret = sock_register(&ktls_family_ops);
 	if (ret) {
@@ -71,6 +74,8 @@ static int __init ktls_init(void)
 
 unregister_pernet:
 	unregister_pernet_subsys(&net_ops);
+exit_udp:
+	ktls_udp_exit();
 unregister_proto:
 	proto_unregister(&ktls_proto);
 destroy_workqueue:
@@ -87,6 +92,7 @@ static void __exit ktls_exit(void)
 {
 	sock_unregister(ktls_family);
 	unregister_pernet_subsys(&net_ops);
+	ktls_udp_exit();
 	proto_unregister(&ktls_proto);
 	destroy_workqueue(ktls_workqueue);
 	synchronize_rcu_tasks();

@@ -182,18 +182,18 @@ static struct sk_buff *open_to_skb(struct ktls_sock *ks, const struct ktls_heade
 	return skb;
 }
 
-/* The record is no longer the stream's: count it, and what follows from it. */
-static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
+/**
+ * ktls_open_count() - a record was opened
+ * @ks: socket
+ * @header: its header
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 {
 	struct net *net = sock_net(&ks->sk);
 	struct ktls_rx *rx = &ks->rx;
 
-	trace_ktls_opened(ks, header->type, header->payload_len, rx->dir.seq);
-	ktls_stream_consume(ks, header->record_len);
-	if (rx->dir.seq == U64_MAX)
-		rx->dir.exhausted = true;
-	rx->dir.seq++;
-	rx->dir.nonce++;
 	rx->dir.records++;
 	rx->dir.bytes += header->payload_len;
 	ktls_stats_inc(net, KTLS_STAT_RX_RECORDS);
@@ -202,10 +202,24 @@ static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
 		return;
 	rx->dir.control++;
 	ktls_stats_inc(net, KTLS_STAT_RX_CONTROL);
-	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC) {
-		rx->hold = true;
+	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
 		rx->dir.may_rekey = true;
-	}
+}
+
+/* The record is no longer the stream's: count it, and what follows from it. */
+static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	trace_ktls_opened(ks, header->type, header->payload_len, rx->dir.seq);
+	ktls_stream_consume(ks, header->record_len);
+	if (rx->dir.seq == U64_MAX)
+		rx->dir.exhausted = true;
+	rx->dir.seq++;
+	rx->dir.nonce++;
+	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
+		rx->hold = true;
+	ktls_open_count(ks, header);
 }
 
 /**
@@ -222,7 +236,14 @@ bool ktls_open_is_close_notify(struct sk_buff *skb)
 	       ktls_record_is_close_notify(ktls_skb_cb(skb)->type, alert, skb->len);
 }
 
-static void enqueue(struct ktls_sock *ks, struct sk_buff *skb)
+/**
+ * ktls_open_enqueue() - put an opened record where its reader looks
+ * @ks: socket
+ * @skb: the record; an empty one of data is dropped
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_open_enqueue(struct ktls_sock *ks, struct sk_buff *skb)
 {
 	struct ktls_rx *rx = &ks->rx;
 
@@ -306,7 +327,7 @@ static int open_record(struct ktls_sock *ks, const struct ktls_header *header,
 	if (IS_ERR(skb))
 		return PTR_ERR(skb);
 	record_done(ks, header);
-	enqueue(ks, skb);
+	ktls_open_enqueue(ks, skb);
 	return 0;
 }
 

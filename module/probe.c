@@ -6,10 +6,12 @@
  */
 #include <linux/net.h>
 #include <linux/socket.h>
+#include <linux/udp.h>
 #include <net/sock.h>
 
 static struct proto_ops ops;
 static struct proto proto;
+static struct udp_sock udp;
 
 #line 1 "KTLS_HAVE_SOCKADDR_UNSIZED"
 struct sockaddr_unsized;
@@ -28,3 +30,7 @@ _Static_assert(__builtin_types_compatible_p(typeof(proto.recvmsg),
 
 #line 1 "KTLS_HAVE_CUSTOM_SOCKOPT"
 static const int custom_sockopt = SOCK_CUSTOM_SOCKOPT;
+
+#line 1 "KTLS_HAVE_ENCAP_ERR_OFFSET"
+_Static_assert(__builtin_types_compatible_p(typeof(udp.encap_err_rcv),
+		void (*)(struct sock *, struct sk_buff *, unsigned int)), "other type");

@@ -71,7 +71,7 @@ static int sockets_show(struct seq_file *seq, void *v)
 		return 0;
 	}
 	ks = list_entry(v, struct ktls_sock, node);
-	seq_printf(seq, "stream %s", state_name(ks));
+	seq_printf(seq, "%s %s", ktls_is_datagram(ks) ? "datagram" : "stream", state_name(ks));
 	show_protocol(seq, ks);
 	rcu_read_lock();
 	csk = READ_ONCE(ks->carrier.sk);

@@ -7,24 +7,6 @@
 #include "ktls.h"
 #include "trace.h"
 
-#define KTLS_NO_TYPE	-1
-
-/**
- * struct ktls_read - a recvmsg in progress
- * @msg: the reader's
- * @want: bytes it has room for
- * @done: bytes delivered
- * @flags: MSG_*
- * @type: content type delivered, KTLS_NO_TYPE: none yet
- */
-struct ktls_read {
-	struct msghdr *msg;
-	size_t want;
-	size_t done;
-	int flags;
-	int type;
-};
-
 /**
  * ktls_rx_readable() - would a read find something now?
  * @ks: socket
@@ -138,10 +120,17 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 	return signal_pending(current) ? sock_intr_errno(timeo) : 1;
 }
 
-static int check_ready(struct ktls_sock *ks)
+/**
+ * ktls_rx_check_ready() - is there a carrier, and a key?
+ * @ks: socket
+ *
+ * Context: process, rx.dir.lock held.
+ * Return: 0, -ENOTCONN, -ENOKEY.
+ */
+int ktls_rx_check_ready(struct ktls_sock *ks)
 {
 	lockdep_assert_held(&ks->rx.dir.lock);
-	if (!ks->carrier.sk)
+	if (!ktls_is_connected(ks))
 		return -ENOTCONN;
 	return ks->rx.dir.key ? 0 : -ENOKEY;
 }
@@ -162,8 +151,15 @@ static int announce(struct ktls_read *read, u8 type)
 	return 0;
 }
 
-/* Part of a queued record for the reader; its bytes or -errno. */
-static int deliver(struct ktls_read *read, struct sk_buff *skb)
+/**
+ * ktls_rx_deliver() - part of an opened record for the reader
+ * @read: the read
+ * @skb: the record, which stays as it is
+ *
+ * Context: process, rx.dir.lock held.
+ * Return: bytes; -EIO: not data, and no room to say so; -EFAULT.
+ */
+int ktls_rx_deliver(struct ktls_read *read, struct sk_buff *skb)
 {
 	const struct ktls_skb_cb *cb = ktls_skb_cb(skb);
 	u32 left = skb->len - cb->offset;
@@ -183,7 +179,15 @@ static int deliver(struct ktls_read *read, struct sk_buff *skb)
 	return n;
 }
 
-static void consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
+/**
+ * ktls_rx_consume() - bytes of a queued record were read
+ * @rx: receiving direction
+ * @skb: the record, freed when nothing is left of it
+ * @n: how many
+ *
+ * Context: process, rx->dir.lock held.
+ */
+void ktls_rx_consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
 {
 	struct ktls_skb_cb *cb = ktls_skb_cb(skb);
 
@@ -214,14 +218,14 @@ static int read_queue(struct ktls_sock *ks, struct ktls_read *read)
 		if (!continues(read, ktls_skb_cb(skb)->type) ||
 		    (read->done == read->want && read->want))
 			return 1;
-		ret = deliver(read, skb);
+		ret = ktls_rx_deliver(read, skb);
 		/* A plain reader is told of close_notify by the end of file. */
 		if (ret == -EIO && ktls_open_is_close_notify(skb))
 			return 1;
 		if (ret < 0)
 			return ret;
 		if (ret || !skb->len)
-			consume(rx, skb, ret);
+			ktls_rx_consume(rx, skb, ret);
 		if (read->type != KTLS_TYPE_DATA || !read->want)
 			return 1;
 	}
@@ -237,7 +241,7 @@ static int peek_queue(struct ktls_sock *ks, struct ktls_read *read)
 	skb_queue_walk(&ks->rx.queue, skb) {
 		if (!continues(read, ktls_skb_cb(skb)->type) || read->done == read->want)
 			break;
-		ret = deliver(read, skb);
+		ret = ktls_rx_deliver(read, skb);
 		if (ret == -EIO && ktls_open_is_close_notify(skb))
 			break;
 		if (ret < 0)
@@ -290,7 +294,7 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 	int ret;
 
 	for (;;) {
-		ret = check_ready(ks);
+		ret = ktls_rx_check_ready(ks);
 		if (ret)
 			return ret;
 		ret = read_queue(ks, read);
@@ -324,7 +328,7 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 	int ret;
 
 	for (;;) {
-		ret = check_ready(ks);
+		ret = ktls_rx_check_ready(ks);
 		if (ret)
 			return ret;
 		if (enough_to_peek(ks, read->want))
@@ -344,23 +348,32 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 	}
 }
 
-/* The record that MSG_ERRQUEUE asks for: what does not fit is lost, as with datagrams. */
-static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
+/**
+ * ktls_rx_recv_control() - the control record that MSG_ERRQUEUE asks for
+ * @ks: socket
+ * @read: the read
+ *
+ * What does not fit is lost, as with datagrams.
+ *
+ * Context: process, rx.dir.lock held.
+ * Return: 0, -EAGAIN: there is none; -errno as <linux/ktls.h> says.
+ */
+int ktls_rx_recv_control(struct ktls_sock *ks, struct ktls_read *read)
 {
 	struct ktls_rx *rx = &ks->rx;
 	struct sk_buff *skb;
 	int ret;
 
-	ret = check_ready(ks);
+	ret = ktls_rx_check_ready(ks);
 	if (ret)
 		return ret;
-	if (rx->mode == KTLS_CONTROL_QUEUE && skb_queue_empty(&rx->controls) &&
-	    READ_ONCE(rx->head) == KTLS_HEAD_CONTROL)
+	if (!ktls_is_datagram(ks) && rx->mode == KTLS_CONTROL_QUEUE &&
+	    skb_queue_empty(&rx->controls) && READ_ONCE(rx->head) == KTLS_HEAD_CONTROL)
 		pull(ks, NULL);
 	skb = skb_peek(&rx->controls);
 	if (!skb)
 		return -EAGAIN;
-	ret = deliver(read, skb);
+	ret = ktls_rx_deliver(read, skb);
 	if (ret < 0)
 		return ret;
 	read->msg->msg_flags |= MSG_ERRQUEUE;
@@ -398,7 +411,7 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 		return -EOPNOTSUPP;
 	mutex_lock(&ks->rx.dir.lock);
 	if (flags & MSG_ERRQUEUE)
-		ret = recv_control(ks, &read);
+		ret = ktls_rx_recv_control(ks, &read);
 	else if ((flags & MSG_PEEK) && len)
 		ret = peek_records(ks, &read, target, timeo);
 	else
@@ -409,8 +422,18 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 	return ret < 0 ? ret : 0;
 }
 
-static int splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
-			 unsigned int flags)
+/**
+ * ktls_rx_splice_queued() - splice from the first record queued
+ * @ks: socket with a record queued
+ * @pipe: locked by the caller
+ * @len: bytes wanted
+ * @flags: SPLICE_F_*
+ *
+ * Context: process, rx.dir.lock held.
+ * Return: bytes; 0: close_notify; -EINVAL: another record that is not data; -errno.
+ */
+int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
+			  unsigned int flags)
 {
 	struct sk_buff *skb = skb_peek(&ks->rx.queue);
 	const struct ktls_skb_cb *cb = ktls_skb_cb(skb);
@@ -421,7 +444,7 @@ static int splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, siz
 	ret = skb_splice_bits(skb, &ks->sk, cb->offset, pipe,
 			      min_t(size_t, len, skb->len - cb->offset), flags);
 	if (ret > 0)
-		consume(&ks->rx, skb, ret);
+		ktls_rx_consume(&ks->rx, skb, ret);
 	return ret;
 }
 
@@ -445,11 +468,11 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 
 	mutex_lock(&ks->rx.dir.lock);
 	for (;;) {
-		ret = check_ready(ks);
+		ret = ktls_rx_check_ready(ks);
 		if (ret)
 			break;
 		if (!skb_queue_empty(&ks->rx.queue)) {
-			ret = splice_queued(ks, pipe, len, flags);
+			ret = ktls_rx_splice_queued(ks, pipe, len, flags);
 			break;
 		}
 		ret = pull(ks, NULL);
@@ -494,7 +517,7 @@ u32 ktls_rx_available(struct ktls_sock *ks)
 
 	mutex_lock(&rx->dir.lock);
 	bytes = queue_available(rx);
-	if (!rx->control_queued && !check_ready(ks)) {
+	if (!rx->control_queued && !ktls_rx_check_ready(ks)) {
 		lock_sock(ks->carrier.sk);
 		bytes += ktls_stream_readable(ks);
 		release_sock(ks->carrier.sk);

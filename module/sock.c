@@ -13,6 +13,12 @@ struct proto ktls_proto = {
 	.obj_size	= sizeof(struct ktls_sock),
 };
 
+static void set_connected(struct socket *sock)
+{
+	sock->sk->sk_state = TCP_ESTABLISHED;
+	sock->state = SS_CONNECTED;
+}
+
 static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 {
 	const struct sockaddr_ktls *name = (struct sockaddr_ktls *)addr;
@@ -33,10 +39,31 @@ static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 	if (!ks->carrier.sk)
 		ret = ktls_carrier_attach(ks, name->skt_fd);
 	if (!ret) {
-		ks->sk.sk_state = TCP_ESTABLISHED;
-		sock->state = SS_CONNECTED;
+		if (ktls_is_connected(ks))
+			set_connected(sock);
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CURR_BOUND);
 	}
+	mutex_unlock(&ks->rx.dir.lock);
+	mutex_unlock(&ks->tx.dir.lock);
+	release_sock(&ks->sk);
+	return ret;
+}
+
+/* Datagram sockets only: who is the peer on a carrier without one? */
+static int ktls_connect(struct socket *sock, struct ktls_sockaddr *addr, int len, int flags)
+{
+	struct ktls_sock *ks = ktls_sk(sock->sk);
+	int ret = -ENOTCONN;
+
+	if (!ktls_is_datagram(ks))
+		return -EOPNOTSUPP;
+	lock_sock(&ks->sk);
+	mutex_lock(&ks->tx.dir.lock);
+	mutex_lock(&ks->rx.dir.lock);
+	if (ks->carrier.sk)
+		ret = ktls_udp_connect(ks, (struct sockaddr *)addr, len);
+	if (!ret)
+		set_connected(sock);
 	mutex_unlock(&ks->rx.dir.lock);
 	mutex_unlock(&ks->tx.dir.lock);
 	release_sock(&ks->sk);
@@ -75,6 +102,7 @@ struct socket *ktls_sock_unbind(struct ktls_sock *ks)
 	forget_key(ks, &tx->dir, KTLS_STAT_CURR_TX);
 	forget_key(ks, &rx->dir, KTLS_STAT_CURR_RX);
 	ktls_rx_purge(rx);
+	ktls_datagram_close_queue(ks);
 	ktls_stats_add(sock_net(&ks->sk), KTLS_STAT_CURR_BOUND, -1);
 
 	tx->fin = false;
@@ -113,6 +141,8 @@ static void unlist(struct ktls_sock *ks)
  *	4. callbacks of the carrier: ended by ktls_carrier_detach().
  *	5. the works: queued by 1 and 4 only, so none comes after those ended;
  *	   cancel_*_work_sync() waits for those that run. They find no carrier and do nothing.
+ *	   Datagrams may come until a grace period has passed: the closed queue takes none, and
+ *	   the memory stays as long (SOCK_RCU_FREE).
  *	6. skbs in pipes: hold pages, not the socket.
  */
 static int ktls_release(struct socket *sock)
@@ -137,6 +167,7 @@ static int ktls_release(struct socket *sock)
 
 	cancel_delayed_work_sync(&ks->tx.work);
 	cancel_delayed_work_sync(&ks->rx.work);
+	flush_rcu_work(&ks->rx.late);
 	if (carrier)
 		sockfd_put(carrier);
 
@@ -170,23 +201,35 @@ static __poll_t end_events(struct ktls_sock *ks, bool rx_ended)
 	return events;
 }
 
+/* What is there to read? May sleep on datagram sockets. */
+static __poll_t input_events(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+	__poll_t events = 0;
+
+	if (!READ_ONCE(rx->dir.key))
+		return 0;
+	if (ktls_is_datagram(ks) ? ktls_datagram_readable(ks) : ktls_rx_readable(ks))
+		events |= EPOLLIN | EPOLLRDNORM;
+	if (!skb_queue_empty_lockless(&rx->controls))
+		events |= EPOLLPRI;
+	return events;
+}
+
 static __poll_t ktls_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
 	struct ktls_sock *ks = ktls_sk(sock->sk);
 	struct ktls_rx *rx = &ks->rx;
-	__poll_t events = 0;
+	__poll_t events;
 
 	sock_poll_wait(file, sock, wait);
+	events = input_events(ks);
 	/* Keeps the carrier in memory: see set_detach() and ktls_carrier_detach(). */
 	rcu_read_lock();
 	if (!READ_ONCE(ks->carrier.sk))
 		goto unlock;
 
-	events = end_events(ks, READ_ONCE(rx->head) == KTLS_HEAD_NONE && ktls_rx_at_end(ks));
-	if (READ_ONCE(rx->dir.key) && ktls_rx_readable(ks))
-		events |= EPOLLIN | EPOLLRDNORM;
-	if (!skb_queue_empty_lockless(&rx->controls))
-		events |= EPOLLPRI;
+	events |= end_events(ks, READ_ONCE(rx->head) == KTLS_HEAD_NONE && ktls_rx_at_end(ks));
 	if (READ_ONCE(ks->tx.dir.key) && ktls_tx_writable(ks))
 		events |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 unlock:
@@ -226,7 +269,9 @@ static int unsent_bytes(struct ktls_sock *ks)
 	mutex_lock(&ks->tx.dir.lock);
 	bytes = ks->tx.pending_bytes + ks->tx.open.len;
 	csk = ks->carrier.sk;
-	if (csk)
+	if (csk && ktls_is_datagram(ks))
+		bytes += sk_wmem_alloc_get(csk);
+	else if (csk)
 		bytes += READ_ONCE(tcp_sk(csk)->write_seq) - READ_ONCE(tcp_sk(csk)->snd_una);
 	mutex_unlock(&ks->tx.dir.lock);
 	return bytes;
@@ -239,7 +284,7 @@ static int ktls_ioctl(struct socket *sock, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case SIOCINQ:	/* FIONREAD */
-		bytes = ktls_rx_available(ks);
+		bytes = ktls_is_datagram(ks) ? ktls_datagram_available(ks) : ktls_rx_available(ks);
 		break;
 	case SIOCOUTQ:
 		bytes = unsent_bytes(ks);
@@ -256,7 +301,7 @@ static int ktls_set_rcvlowat(struct sock *sk, int val)
 
 	WRITE_ONCE(sk->sk_rcvlowat, val ? : 1);
 	/* What counts as readable has changed. lock_sock(sk) is held: the carrier stays. */
-	if (ks->carrier.sk) {
+	if (ks->carrier.sk && !ktls_is_datagram(ks)) {
 		lock_sock(ks->carrier.sk);
 		ktls_stream_scan(ks);
 		release_sock(ks->carrier.sk);
@@ -267,20 +312,29 @@ static int ktls_set_rcvlowat(struct sock *sk, int val)
 
 static int ktls_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)
 {
-	return ktls_tx_sendmsg(ktls_sk(sock->sk), msg, size);
+	struct ktls_sock *ks = ktls_sk(sock->sk);
+
+	return ktls_is_datagram(ks) ? ktls_batch_sendmsg(ks, msg, size) :
+				      ktls_tx_sendmsg(ks, msg, size);
 }
 
 static int ktls_recvmsg(struct socket *sock, struct msghdr *msg, size_t len, int flags)
 {
-	return ktls_rx_recvmsg(ktls_sk(sock->sk), msg, len, flags);
+	struct ktls_sock *ks = ktls_sk(sock->sk);
+
+	return ktls_is_datagram(ks) ? ktls_datagram_recvmsg(ks, msg, len, flags) :
+				      ktls_rx_recvmsg(ks, msg, len, flags);
 }
 
 static ssize_t ktls_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
 				size_t len, unsigned int flags)
 {
 	bool nonblock = (flags & SPLICE_F_NONBLOCK) || (sock->file->f_flags & O_NONBLOCK);
+	struct ktls_sock *ks = ktls_sk(sock->sk);
 
-	return ktls_rx_splice_read(ktls_sk(sock->sk), pipe, len, nonblock, flags);
+	return ktls_is_datagram(ks) ?
+	       ktls_datagram_splice_read(ks, pipe, len, nonblock, flags) :
+	       ktls_rx_splice_read(ks, pipe, len, nonblock, flags);
 }
 
 #ifdef KTLS_HAVE_SPLICE_EOF
@@ -298,7 +352,7 @@ static ssize_t ktls_sendpage(struct socket *sock, struct page *page, int offset,
 	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES };
 
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &bv, 1, size);
-	return ktls_tx_sendmsg(ktls_sk(sock->sk), &msg, size);
+	return ktls_sendmsg(sock, &msg, size);
 }
 #endif
 
@@ -307,11 +361,11 @@ static void ktls_show_fdinfo(struct seq_file *m, struct socket *sock)
 	ktls_proc_fdinfo(m, ktls_sk(sock->sk));
 }
 
-static const struct proto_ops stream_ops = {
+static const struct proto_ops sock_ops = {
 	.owner		= THIS_MODULE,
 	.release	= ktls_release,
 	.bind		= ktls_bind,
-	.connect	= sock_no_connect,
+	.connect	= ktls_connect,
 	.socketpair	= sock_no_socketpair,
 	.accept		= sock_no_accept,
 	.getname	= ktls_getname,
@@ -341,6 +395,7 @@ static void ktls_destruct(struct sock *sk)
 	struct ktls_sock *ks = ktls_sk(sk);
 
 	ktls_rx_purge(&ks->rx);
+	__skb_queue_purge(&ks->rx.datagrams);
 	if (ks->tx.frag.page)
 		put_page(ks->tx.frag.page);
 	WARN_ON_ONCE(atomic_read(&sk->sk_rmem_alloc));
@@ -360,6 +415,17 @@ static void init_sock(struct ktls_sock *ks)
 	__skb_queue_head_init(&rx->ahead);
 	__skb_queue_head_init(&rx->queue);
 	skb_queue_head_init(&rx->controls);
+	skb_queue_head_init(&rx->datagrams);
+	__skb_queue_head_init(&rx->early);
+	INIT_LIST_HEAD(&ks->carrier.waiting);
+	INIT_RCU_WORK(&rx->late, ktls_datagram_late_work);
+	rx->epoch = -1;
+	rx->closed = true;
+	rx->window_size = KTLS_WINDOW_DEFAULT;
+	if (ktls_is_datagram(ks)) {
+		INIT_DELAYED_WORK(&rx->work, ktls_datagram_work);
+		sock_set_flag(&ks->sk, SOCK_RCU_FREE);
+	}
 	ks->sk.sk_destruct = ktls_destruct;
 }
 
@@ -369,7 +435,7 @@ static int ktls_create(struct net *net, struct socket *sock, int protocol, int k
 	struct ktls_sock *ks;
 	struct sock *sk;
 
-	if (sock->type != SOCK_STREAM)
+	if (sock->type != SOCK_STREAM && sock->type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
 	if (protocol)
 		return -EPROTONOSUPPORT;
@@ -377,7 +443,7 @@ static int ktls_create(struct net *net, struct socket *sock, int protocol, int k
 	if (!sk)
 		return -ENOMEM;
 
-	sock->ops = &stream_ops;
+	sock->ops = &sock_ops;
 	sock->state = SS_UNCONNECTED;
 	sock_init_data(sock, sk);
 	/* SOL_SOCKET comes to ktls_sockopt_set() too: some of it concerns the carrier. */

@@ -72,7 +72,8 @@ static int ready_to_detach(struct ktls_sock *ks)
 	if (!ks->carrier.sk)
 		return -ENOTCONN;
 	/* What was opened or read ahead cannot be put back into the carrier. */
-	if (!skb_queue_empty(&rx->queue) || !skb_queue_empty(&rx->controls) || rx->ahead_bytes)
+	if (!skb_queue_empty(&rx->queue) || !skb_queue_empty(&rx->controls) || rx->ahead_bytes ||
+	    !skb_queue_empty(&rx->datagrams) || rx->datagram)
 		return -EBUSY;
 	ret = ktls_tx_flush(ks);
 	/* A dead direction has nothing to complete. */
@@ -143,6 +144,8 @@ static int set_prepend(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
 	int ret;
 
+	if (ktls_is_datagram(ks))
+		return -EOPNOTSUPP;
 	mutex_lock(&ks->rx.dir.lock);
 	if (!ks->carrier.sk)
 		ret = -ENOTCONN;
@@ -151,6 +154,37 @@ static int set_prepend(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 	else
 		ret = ktls_stream_prepend(ks, value, len);
 	mutex_unlock(&ks->rx.dir.lock);
+	return ret;
+}
+
+static int read_int(struct ktls_sock *ks, sockptr_t value, unsigned int len, int *n)
+{
+	if (!ktls_is_datagram(ks))
+		return -EOPNOTSUPP;
+	if (sockptr_is_null(value) || len != sizeof(*n))
+		return -EINVAL;
+	return copy_from_sockptr(n, value, sizeof(*n)) ? -EFAULT : 0;
+}
+
+static int set_replay_window(struct ktls_sock *ks, sockptr_t value, unsigned int len)
+{
+	int size, ret = read_int(ks, value, len, &size);
+
+	if (!ret && (size < KTLS_WINDOW_MIN || size > KTLS_WINDOW_MAX))
+		ret = -EINVAL;
+	if (!ret)
+		WRITE_ONCE(ks->rx.window_size, size);
+	return ret;
+}
+
+static int set_segment(struct ktls_sock *ks, sockptr_t value, unsigned int len)
+{
+	int size, ret = read_int(ks, value, len, &size);
+
+	if (!ret && (size < 0 || size > KTLS_MAX_PAYLOAD))
+		ret = -EINVAL;
+	if (!ret)
+		WRITE_ONCE(ks->tx.segment, size);
 	return ret;
 }
 
@@ -166,8 +200,9 @@ static int set_ktls(struct ktls_sock *ks, int name, sockptr_t value, unsigned in
 	case KTLS_PREPEND_RX:
 		return set_prepend(ks, value, len);
 	case KTLS_REPLAY_WINDOW:
+		return set_replay_window(ks, value, len);
 	case KTLS_SEGMENT:
-		return -EOPNOTSUPP;
+		return set_segment(ks, value, len);
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -199,7 +234,8 @@ static int set_socket(struct socket *sock, int name, sockptr_t value, unsigned i
 	if (ret || !concerns_carrier(name))
 		return ret;
 	mutex_lock(&ks->tx.dir.lock);
-	if (ks->carrier.sk)
+	/* A carrier that others share stays as it is. */
+	if (ks->carrier.sk && !ktls_udp_shares(ks))
 		ret = sock_setsockopt(ks->carrier.sock, SOL_SOCKET, name, value, len);
 	mutex_unlock(&ks->tx.dir.lock);
 	return ret;
@@ -333,6 +369,20 @@ static u32 info_flags(const struct ktls_sock *ks)
 	       (READ_ONCE(tx->dir.err) || READ_ONCE(tx->dir.exhausted) ? KTLS_F_TX_DEAD : 0);
 }
 
+/* 0: not of datagrams, or nobody knows yet. */
+static u32 usable_payload(struct ktls_sock *ks)
+{
+	int usable = 0;
+
+	if (!ktls_is_datagram(ks))
+		return 0;
+	mutex_lock(&ks->tx.dir.lock);
+	if (ktls_is_connected(ks) && ks->tx.dir.key)
+		usable = ktls_batch_usable(ks);
+	mutex_unlock(&ks->tx.dir.lock);
+	return max(usable, 0);
+}
+
 /**
  * ktls_sockopt_info() - KTLS_INFO
  * @ks: socket
@@ -350,6 +400,11 @@ void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 	info->rx_bad_tag = ks->rx.bad_tag;
 	info->rx_bad_length = ks->rx.bad_length;
 	info->rx_bad_version = ks->rx.bad_version;
+	info->rx_replayed = ks->rx.replayed;
+	info->rx_too_old = ks->rx.too_old;
+	info->rx_bad_epoch = ks->rx.bad_epoch;
+	info->rx_overflows = atomic64_read(&ks->rx.overflows);
+	info->usable = usable_payload(ks);
 	info->tx_queued = READ_ONCE(ks->tx.pending_bytes);
 	info->rx_queued = READ_ONCE(ks->rx.queued_bytes);
 }
@@ -368,6 +423,8 @@ static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __us
 {
 	int mode = READ_ONCE(ks->rx.mode);
 	int strict = READ_ONCE(ks->rx.strict_eof);
+	int window = READ_ONCE(ks->rx.window_size);
+	int segment = READ_ONCE(ks->tx.segment);
 
 	switch (name) {
 	case KTLS_INFO:
@@ -377,8 +434,11 @@ static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __us
 	case KTLS_STRICT_EOF:
 		return put_value(value, len_ptr, len, &strict, sizeof(strict));
 	case KTLS_REPLAY_WINDOW:
+		return ktls_is_datagram(ks) ?
+		       put_value(value, len_ptr, len, &window, sizeof(window)) : -EOPNOTSUPP;
 	case KTLS_SEGMENT:
-		return -EOPNOTSUPP;
+		return ktls_is_datagram(ks) ?
+		       put_value(value, len_ptr, len, &segment, sizeof(segment)) : -EOPNOTSUPP;
 	default:
 		return -ENOPROTOOPT;
 	}

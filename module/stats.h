@@ -29,6 +29,14 @@
 	X(RX_BAD_TAG,		"KtlsRxBadTag")				\
 	X(RX_BAD_LENGTH,	"KtlsRxBadLength")			\
 	X(RX_BAD_VERSION,	"KtlsRxBadVersion")			\
+	X(RX_BAD_EPOCH,		"KtlsRxBadEpoch")			\
+	X(RX_REPLAYED,		"KtlsRxReplayed")			\
+	X(RX_TOO_OLD,		"KtlsRxTooOld")				\
+	X(RX_EARLY,		"KtlsRxEarly")				\
+	X(RX_OVERFLOW,		"KtlsRxOverflow")			\
+	X(RX_NO_MEMORY,		"KtlsRxNoMemory")			\
+	X(RX_GIVEN_UP,		"KtlsRxGivenUp")			\
+	X(TX_BATCHES,		"KtlsTxBatches")			\
 	X(RX_STOLEN,		"KtlsRxStolen")				\
 	X(RX_TRUNCATED,		"KtlsRxTruncated")			\
 	X(RX_DETOURED,		"KtlsRxDetoured")			\

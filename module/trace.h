@@ -8,6 +8,8 @@
 
 #include <linux/tracepoint.h>
 
+#include "stats.h"
+
 struct ktls_sock;
 
 DECLARE_EVENT_CLASS(ktls_socket,
@@ -61,6 +63,31 @@ TRACE_EVENT(ktls_refused,
 		__entry->seq = seq;
 	),
 	TP_printk("ks=%p err=%d seq=%llu", __entry->ks, __entry->err, __entry->seq)
+);
+
+TRACE_EVENT(ktls_dropped,
+	TP_PROTO(const struct ktls_sock *ks, unsigned int cause, u64 seq),
+	TP_ARGS(ks, cause, seq),
+	TP_STRUCT__entry(
+		__field(const void *, ks)
+		__field(unsigned int, cause)
+		__field(u64, seq)
+	),
+	TP_fast_assign(
+		__entry->ks = ks;
+		__entry->cause = cause;
+		__entry->seq = seq;
+	),
+	TP_printk("ks=%p cause=%s epoch=%llu seq=%llu", __entry->ks,
+		  __print_symbolic(__entry->cause,
+				   { KTLS_STAT_RX_BAD_TAG, "bad tag" },
+				   { KTLS_STAT_RX_BAD_LENGTH, "bad length" },
+				   { KTLS_STAT_RX_BAD_VERSION, "bad version" },
+				   { KTLS_STAT_RX_BAD_EPOCH, "bad epoch" },
+				   { KTLS_STAT_RX_REPLAYED, "replayed" },
+				   { KTLS_STAT_RX_TOO_OLD, "too old" },
+				   { KTLS_STAT_RX_NO_MEMORY, "no memory" }),
+		  __entry->seq >> 48, __entry->seq & ((1ULL << 48) - 1))
 );
 
 #endif /* KTLS_TRACE_H */

@@ -16,36 +16,32 @@
 				 MSG_BATCH | MSG_CMSG_COMPAT | MSG_SPLICE_PAGES | \
 				 KTLS_SEND_INTERNAL)
 
-/**
- * struct ktls_write - a sendmsg in progress
- * @msg: the writer's
- * @type: content type
- * @more: leave the last record open
- * @splice: take pages by reference
- * @timeo: how long to wait for room
- * @done: bytes taken
- */
-struct ktls_write {
-	struct msghdr *msg;
-	u8 type;
-	bool more;
-	bool splice;
-	long timeo;
-	size_t done;
-};
-
 static void drop_pending(struct ktls_tx *tx)
 {
 	while (tx->pending_first < tx->pending_count)
 		put_page(tx->pending[tx->pending_first++].bv_page);
 	tx->pending_first = 0;
 	tx->pending_count = 0;
+	tx->sizes_first = 0;
+	tx->sizes_count = 0;
 	WRITE_ONCE(tx->pending_bytes, 0);
+}
+
+/* Datagrams are sent whole. */
+static void sizes_sent(struct ktls_tx *tx, u32 len)
+{
+	while (len && tx->sizes_first < tx->sizes_count)
+		len -= tx->sizes[tx->sizes_first++];
+	if (tx->sizes_first == tx->sizes_count) {
+		tx->sizes_first = 0;
+		tx->sizes_count = 0;
+	}
 }
 
 static void sent(struct ktls_tx *tx, u32 len)
 {
 	WRITE_ONCE(tx->pending_bytes, tx->pending_bytes - len);
+	sizes_sent(tx, len);
 	while (len) {
 		struct bio_vec *piece = &tx->pending[tx->pending_first];
 		u32 n = min(len, piece->bv_len);
@@ -64,8 +60,17 @@ static void sent(struct ktls_tx *tx, u32 len)
 	}
 }
 
-/* Sends what is pending. 0: all of it; -EAGAIN: not yet; else the carrier failed for good. */
-static int push(struct ktls_sock *ks, int flags, bool force)
+/**
+ * ktls_tx_push() - send what is pending
+ * @ks: bound socket
+ * @flags: MSG_MORE or 0
+ * @force: beyond the carrier's limit
+ *
+ * Context: process, tx.dir.lock held; does not wait.
+ * Return: 0: nothing is pending; -EAGAIN: not yet; else the carrier's error: a stream's for
+ * good, while datagrams are lost and that was it.
+ */
+int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
 {
 	struct ktls_tx *tx = &ks->tx;
 	int ret;
@@ -77,7 +82,8 @@ static int push(struct ktls_sock *ks, int flags, bool force)
 		if (ret == -EAGAIN || !ret)
 			return -EAGAIN;
 		if (ret < 0) {
-			WRITE_ONCE(tx->dir.err, ret);
+			if (!ktls_is_datagram(ks))
+				WRITE_ONCE(tx->dir.err, ret);
 			drop_pending(tx);
 			return ret;
 		}
@@ -106,7 +112,7 @@ static int seal_and_push(struct ktls_sock *ks, int flags)
 	if (ret)
 		return ret;
 	ks->tx.overdue = false;
-	ret = push(ks, flags, false);
+	ret = ktls_tx_push(ks, flags, false);
 	return ret == -EAGAIN ? 0 : ret;
 }
 
@@ -115,7 +121,7 @@ static int check_ready(struct ktls_sock *ks)
 	const struct ktls_tx *tx = &ks->tx;
 
 	lockdep_assert_held(&tx->dir.lock);
-	if (!ks->carrier.sk)
+	if (!ktls_is_connected(ks))
 		return -ENOTCONN;
 	if (tx->dir.err)
 		return tx->dir.err;
@@ -129,7 +135,8 @@ static int check_ready(struct ktls_sock *ks)
 static bool has_room(struct ktls_sock *ks)
 {
 	return !READ_ONCE(ks->tx.pending_bytes) &&
-	       (ktls_carrier_has_room(ks->carrier.sk) || ktls_carrier_wants_room(ks->carrier.sk));
+	       (ktls_carrier_has_room(ks->carrier.sk) ||
+		ktls_carrier_wants_room(ks, ks->carrier.sk));
 }
 
 /**
@@ -149,7 +156,7 @@ bool ktls_tx_writable(struct ktls_sock *ks)
 	if (READ_ONCE(ks->tx.dir.err) || (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN))
 		return true;
 	return !READ_ONCE(ks->tx.pending_bytes) &&
-	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(csk));
+	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(ks, csk));
 }
 
 /* Waits without tx.dir.lock. Callers look at everything again afterwards. */
@@ -167,8 +174,15 @@ static void wait_for_room(struct ktls_sock *ks, long *timeo)
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
 }
 
-/* Until nothing is pending and the carrier takes more. */
-static int get_room(struct ktls_sock *ks, long *timeo)
+/**
+ * ktls_tx_get_room() - wait until nothing is pending and the carrier takes more
+ * @ks: socket
+ * @timeo: how long; becomes what is left
+ *
+ * Context: process, tx.dir.lock held, which is released while waiting.
+ * Return: 0 or -errno as <linux/ktls.h> says.
+ */
+int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
 {
 	int ret;
 
@@ -176,7 +190,7 @@ static int get_room(struct ktls_sock *ks, long *timeo)
 		ret = check_ready(ks);
 		if (ret)
 			return ret;
-		ret = push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0, false);
 		if (ret && ret != -EAGAIN)
 			return ret;
 		if (!ret && has_room(ks))
@@ -190,24 +204,58 @@ static int get_room(struct ktls_sock *ks, long *timeo)
 }
 
 /* TLS_SET_RECORD_TYPE. -EINVAL: malformed, or no such message. */
-static int read_cmsgs(struct msghdr *msg, struct ktls_write *write)
+static int read_type(const struct cmsghdr *cmsg, struct ktls_write *write)
+{
+	if (cmsg->cmsg_type != TLS_SET_RECORD_TYPE || cmsg->cmsg_len < CMSG_LEN(sizeof(u8)) ||
+	    write->more)
+		return -EINVAL;
+	write->type = *(u8 *)CMSG_DATA(cmsg);
+	return 0;
+}
+
+/* KTLS_SEGMENT, of datagrams only. */
+static int read_segment(const struct ktls_sock *ks, const struct cmsghdr *cmsg,
+			struct ktls_write *write)
+{
+	u32 segment;
+
+	if (!ktls_is_datagram(ks) || cmsg->cmsg_type != KTLS_SEGMENT ||
+	    cmsg->cmsg_len != CMSG_LEN(sizeof(segment)))
+		return -EINVAL;
+	memcpy(&segment, CMSG_DATA(cmsg), sizeof(segment));
+	if (segment > KTLS_MAX_PAYLOAD)
+		return -EINVAL;
+	write->segment = segment;
+	return 0;
+}
+
+static int read_cmsgs(const struct ktls_sock *ks, struct ktls_write *write)
 {
 	struct cmsghdr *cmsg;
+	int ret = 0;
 
-	for_each_cmsghdr(cmsg, msg) {
-		if (!CMSG_OK(msg, cmsg))
+	for_each_cmsghdr(cmsg, write->msg) {
+		if (!CMSG_OK(write->msg, cmsg))
 			return -EINVAL;
-		if (cmsg->cmsg_level != SOL_TLS)
-			continue;
-		if (cmsg->cmsg_type != TLS_SET_RECORD_TYPE ||
-		    cmsg->cmsg_len < CMSG_LEN(sizeof(u8)) || write->more)
-			return -EINVAL;
-		write->type = *(u8 *)CMSG_DATA(cmsg);
+		if (cmsg->cmsg_level == SOL_TLS)
+			ret = read_type(cmsg, write);
+		else if (cmsg->cmsg_level == SOL_KTLS)
+			ret = read_segment(ks, cmsg, write);
+		if (ret)
+			return ret;
 	}
 	return 0;
 }
 
-static int read_flags(struct ktls_write *write)
+/**
+ * ktls_tx_read_flags() - what a sendmsg asks for
+ * @ks: socket
+ * @write: its msg is set; the rest becomes what flags and control messages say
+ *
+ * Context: process.
+ * Return: 0, -EOPNOTSUPP, -EINVAL.
+ */
+int ktls_tx_read_flags(struct ktls_sock *ks, struct ktls_write *write)
 {
 	unsigned int flags = write->msg->msg_flags;
 
@@ -220,7 +268,7 @@ static int read_flags(struct ktls_write *write)
 	write->more |= !!(flags & MSG_SENDPAGE_NOTLAST);
 #endif
 	write->splice = flags & MSG_SPLICE_PAGES;
-	return read_cmsgs(write->msg, write);
+	return read_cmsgs(ks, write);
 }
 
 /* Payload into the open record, until it is full: bytes, or -errno if there are none. */
@@ -268,7 +316,7 @@ static int write_records(struct ktls_sock *ks, struct ktls_write *write)
 	int ret = 0;
 
 	while (!ret && iov_iter_count(&write->msg->msg_iter)) {
-		ret = get_room(ks, &write->timeo);
+		ret = ktls_tx_get_room(ks, &write->timeo);
 		if (ret)
 			break;
 		/* Types are never mixed; the lock may have been released. */
@@ -315,7 +363,7 @@ int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size)
 	};
 	int ret;
 
-	ret = read_flags(&write);
+	ret = ktls_tx_read_flags(ks, &write);
 	if (ret)
 		return ret;
 	mutex_lock(&ks->tx.dir.lock);
@@ -357,12 +405,12 @@ int ktls_tx_flush(struct ktls_sock *ks)
 	if (ks->tx.dir.err)
 		return ks->tx.dir.err;
 	if (ks->tx.open.len) {
-		ret = push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0, false);
 		if (!ret)
 			ret = ktls_compose_seal(ks);
 	}
 	if (!ret)
-		ret = push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0, false);
 	return ret == -EAGAIN ? -EBUSY : ret;
 }
 
@@ -406,8 +454,8 @@ int ktls_tx_shutdown(struct ktls_sock *ks)
 		tx->close_notify_sent = !ret;
 	}
 	WRITE_ONCE(ks->sk.sk_shutdown, ks->sk.sk_shutdown | SEND_SHUTDOWN);
-	tx->fin = true;
-	push(ks, 0, false);
+	tx->fin = !ktls_is_datagram(ks);
+	ktls_tx_push(ks, 0, false);
 	return 0;
 }
 
@@ -426,7 +474,7 @@ void ktls_tx_release(struct ktls_sock *ks)
 	lockdep_assert_held(&tx->dir.lock);
 	if (tx->open.len && !tx->dir.err)
 		ktls_compose_seal(ks);
-	if (push(ks, 0, true))
+	if (ktls_tx_push(ks, 0, true))
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_LOST);
 	ktls_compose_drop(tx);
 	drop_pending(tx);
@@ -448,7 +496,7 @@ void ktls_tx_work(struct work_struct *work)
 	mutex_lock(&ks->tx.dir.lock);
 	if (ks->tx.overdue && !check_ready(ks) && ks->tx.open.len)
 		seal_and_push(ks, 0);
-	if (ks->carrier.sk && push(ks, 0, false) != -EAGAIN)
+	if (ks->carrier.sk && ktls_tx_push(ks, 0, false) != -EAGAIN)
 		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	mutex_unlock(&ks->tx.dir.lock);
 }

@@ -183,8 +183,8 @@ static void map(struct scatterlist *table, u8 *bytes, u32 len)
 static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
 {
 	u64 nonce = 0xb0b1b2b3b4b5b6b7ULL;
-	u32 at = ktls_record_prefix(key->format, key->cipher, vector->type, vector->len, nonce,
-				    record);
+	u32 at = ktls_record_prefix(key->format, key->cipher, vector->seq, vector->type,
+				    vector->len, nonce, record);
 	u32 i;
 	int ret;
 

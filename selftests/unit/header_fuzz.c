@@ -26,8 +26,8 @@ static void judge(const struct ktls_format *format, const struct ktls_cipher *ci
 	check(header.record_len == prefix + header.payload_len + KTLS_TAG_LEN);
 	check(header.record_len <= KTLS_RECORD_MAX);
 	/* What was accepted is what we would have sent. */
-	check(ktls_record_prefix(format, cipher, header.type, header.payload_len, 0, out) ==
-	      prefix);
+	check(ktls_record_prefix(format, cipher, header.seq, header.type, header.payload_len, 0,
+				 out) == prefix);
 	check(!memcmp(out, bytes, format->header_len));
 }
 

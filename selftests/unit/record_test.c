@@ -74,7 +74,7 @@ static void prefixes(const struct ktls_cipher *cipher)
 
 	for (len = 0; len <= 16384; len++) {
 		memset(out, 0xee, sizeof(out));
-		wrong += ktls_record_prefix(tls12, cipher, (u8)len, len, ~0ull - len, out) !=
+		wrong += ktls_record_prefix(tls12, cipher, 0, (u8)len, len, ~0ull - len, out) !=
 			 prefix_len;
 		wrong += out[prefix_len] != 0xee || out[0] != (u8)len;
 		wrong += ktls_record_parse(tls12, cipher, out, &header) ||

@@ -36,7 +36,8 @@ static inline size_t sealer_seal(struct sealer *s, u8 type, const u8 *payload, s
 				 u8 *record)
 {
 	u64 nonce = ktls_get_be64(s->keys.nonce + 4) + s->keys.seq;
-	size_t at = ktls_record_prefix(s->format, s->cipher, type, len, nonce, record);
+	size_t at = ktls_record_prefix(s->format, s->cipher, s->keys.seq, type, len, nonce,
+				       record);
 
 	if (!sealer_crypt(s, record, type, len, payload, record + at, record + at + len, true))
 		abort();

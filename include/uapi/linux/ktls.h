@@ -121,16 +121,25 @@ struct sockaddr_ktls {
 #define KTLS_CONTROL		3
 /* get, set: int, 0 or 1: a carrier that ends without close_notify is ECONNABORTED, not 0. */
 #define KTLS_STRICT_EOF		4
-/* get, set: int, datagram: width of the replay window. EOPNOTSUPP on a stream. */
+/*
+ * get, set: int, datagram: width of the replay window, 64 to 4096 (1024 unless set). EINVAL:
+ * another size or value. EOPNOTSUPP: a stream.
+ */
 #define KTLS_REPLAY_WINDOW	5
 /*
  * set: raw bytes that a handshake library had already read off the carrier, parsed before
  * what the carrier holds. May be called several times before TLS_RX. ENOTCONN: not bound.
- * EBUSY: RX is keyed. EMSGSIZE: over KTLS_PREPEND_MAX in all. ENOMEM, EFAULT.
+ * EBUSY: RX is keyed. EMSGSIZE: over KTLS_PREPEND_MAX in all. EOPNOTSUPP: a datagram socket.
+ * ENOMEM, EFAULT.
  */
 #define KTLS_PREPEND_RX		6
 #define KTLS_PREPEND_MAX	65536
-/* get, set: int, datagram: bytes of a record of a batch, 0: none. EOPNOTSUPP on a stream. */
+/*
+ * get, set: int, and a control message of sendmsg with an int, datagram: what is sent is cut
+ * into records of so many bytes of payload (the last may be shorter), which leave as one batch;
+ * 0: it is not cut. EMSGSIZE from the send: more than fits a datagram of the path. EINVAL:
+ * another size or value. EOPNOTSUPP: a stream.
+ */
 #define KTLS_SEGMENT		7
 
 /* Non-data records are delivered in order with the data (see EIO above). */
@@ -177,6 +186,13 @@ struct ktls_info {
 	__u64	rx_bad_version;
 	__u32	tx_queued;	/* bytes of sealed records that the carrier has not taken */
 	__u32	rx_queued;	/* opened payload bytes that nobody has read */
+	/* Datagram: records dropped, and datagrams for which there was no room. */
+	__u64	rx_replayed;
+	__u64	rx_too_old;	/* left of the replay window */
+	__u64	rx_bad_epoch;
+	__u64	rx_overflows;
+	__u32	usable;		/* datagram: the largest payload that the path takes now; 0: unknown */
+	__u32	reserved;	/* 0 */
 };
 
 #endif /* _UAPI_LINUX_KTLS_H */

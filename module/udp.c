@@ -1,0 +1,681 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The UDP socket underneath: what comes on it is looked at before it is queued, as with
+ * other encapsulations, so that the carrier keeps what is not ours. One carrier serves many
+ * associations, which the peer's address tells apart.
+ */
+#include <linux/icmp.h>
+#include <linux/icmpv6.h>
+#include <linux/ipv6.h>
+#include <linux/mutex.h>
+#include <linux/rhashtable.h>
+#include <linux/udp.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/route.h>
+#include <net/udp.h>
+#include <net/udp_tunnel.h>
+
+#include "ktls.h"
+#include "trace.h"
+
+/* Any that is not 0: nobody but the owner of encap_rcv asks for its meaning. */
+#define KTLS_ENCAP_TYPE	1
+
+/**
+ * struct ktls_port - a UDP carrier and who uses it
+ * @sk: the carrier, kept by each association's reference to its file
+ * @users: associations; protected by ports_lock
+ * @only: the association of a connected carrier; read with RCU
+ * @connected: the carrier has a peer
+ * @write_space: the carrier's own
+ * @lock: protects @waiting, and struct ktls_carrier's port of those in it
+ * @waiting: associations that wait for room
+ * @pmtudisc: the carrier's own IP_MTU_DISCOVER
+ * @pmtudisc6: its IPV6_MTU_DISCOVER
+ * @rcu: for freeing
+ */
+struct ktls_port {
+	struct sock *sk;
+	unsigned int users;
+	struct ktls_sock __rcu *only;
+	bool connected;
+	void (*write_space)(struct sock *sk);
+	spinlock_t lock;
+	struct list_head waiting;
+	int pmtudisc;
+	int pmtudisc6;
+	struct rcu_head rcu;
+};
+
+static DEFINE_MUTEX(ports_lock);	/* carriers are taken and given back */
+static struct rhashtable peers;
+
+static const struct rhashtable_params peer_params = {
+	.key_len		= sizeof(struct ktls_peer),
+	.key_offset		= offsetof(struct ktls_sock, carrier.peer),
+	.head_offset		= offsetof(struct ktls_sock, carrier.peer_node),
+	.automatic_shrinking	= true,
+};
+
+/**
+ * ktls_udp_init() - prepare for associations
+ *
+ * Context: process.
+ * Return: 0 or -ENOMEM.
+ */
+int ktls_udp_init(void)
+{
+	return rhashtable_init(&peers, &peer_params);
+}
+
+/**
+ * ktls_udp_exit() - undo ktls_udp_init()
+ *
+ * Context: process; no association is left.
+ */
+void ktls_udp_exit(void)
+{
+	rhashtable_destroy(&peers);
+}
+
+static u32 scope_of(const struct in6_addr *addr, u32 index)
+{
+	return ipv6_addr_type(addr) & IPV6_ADDR_LINKLOCAL ? index : 0;
+}
+
+/* Whose datagram is it, or whose error? RCU. */
+static struct ktls_sock *find(struct ktls_port *port, const struct in6_addr *addr, __be16 number,
+			      u32 index)
+{
+	struct ktls_peer peer = { .port = port, .addr = *addr, .number = number };
+
+	if (port->connected)
+		return rcu_dereference(port->only);
+	peer.scope = scope_of(addr, index);
+	return rhashtable_lookup(&peers, &peer, peer_params);
+}
+
+static struct ktls_sock *find_sender(struct ktls_port *port, struct sk_buff *skb)
+{
+	struct in6_addr addr;
+
+	if (skb->protocol == htons(ETH_P_IP))
+		ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &addr);
+	else
+		addr = ipv6_hdr(skb)->saddr;
+	return find(port, &addr, udp_hdr(skb)->source, skb->skb_iif);
+}
+
+/* encap_rcv: BH, RCU; skb->data is the UDP header. 0: taken; 1: the carrier's own. */
+static int receive(struct sock *csk, struct sk_buff *skb)
+{
+	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
+	struct ktls_sock *ks = port ? find_sender(port, skb) : NULL;
+
+	return ks ? ktls_datagram_arrived(ks, skb) : 1;
+}
+
+static bool is_refusal(const struct sk_buff *skb)
+{
+	if (skb->protocol == htons(ETH_P_IP))
+		return icmp_hdr(skb)->type == ICMP_DEST_UNREACH &&
+		       icmp_hdr(skb)->code == ICMP_PORT_UNREACH;
+	return icmp6_hdr(skb)->icmp6_type == ICMPV6_DEST_UNREACH &&
+	       icmp6_hdr(skb)->icmp6_code == ICMPV6_PORT_UNREACH;
+}
+
+/* Whom the datagram that an ICMP error quotes was sent to; skb->data: the quote. */
+static struct ktls_sock *find_receiver(struct ktls_port *port, const struct sk_buff *skb,
+				       const struct udphdr *uh)
+{
+	struct in6_addr addr;
+
+	if (skb->protocol == htons(ETH_P_IP))
+		ipv6_addr_set_v4mapped(((const struct iphdr *)skb->data)->daddr, &addr);
+	else
+		addr = ((const struct ipv6hdr *)skb->data)->daddr;
+	return find(port, &addr, uh->dest, skb->skb_iif);
+}
+
+/*
+ * encap_err_rcv: as on a connected UDP socket, who sends to nobody is told so once. What
+ * ICMP says about the path was noted by the kernel before.
+ */
+static void error_received(struct sock *csk, struct sk_buff *skb, KTLS_ENCAP_ERR_ARGS)
+{
+	const struct udphdr *uh = KTLS_ENCAP_ERR_HEADER(skb);
+	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
+	struct ktls_sock *ks;
+
+	if (!port || !is_refusal(skb))
+		return;
+	ks = find_receiver(port, skb, uh);
+	if (!ks)
+		return;
+	WRITE_ONCE(ks->sk.sk_err, ECONNREFUSED);
+	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CARRIER_ERROR);
+	ktls_carrier_wake(ks, EPOLLERR | EPOLLIN | EPOLLOUT);
+}
+
+/* encap_err_lookup: errors about what was sent from the carrier are ours. */
+static int error_is_ours(struct sock *csk, struct sk_buff *skb)
+{
+	return 0;
+}
+
+static void wake_waiting(struct ktls_port *port)
+{
+	struct ktls_sock *ks, *next;
+
+	spin_lock_bh(&port->lock);
+	list_for_each_entry_safe(ks, next, &port->waiting, carrier.waiting) {
+		list_del_init(&ks->carrier.waiting);
+		if (READ_ONCE(ks->tx.pending_bytes))
+			mod_delayed_work(ktls_workqueue, &ks->tx.work, 0);
+		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	}
+	spin_unlock_bh(&port->lock);
+}
+
+static void write_space(struct sock *csk)
+{
+	struct ktls_port *port;
+
+	read_lock_bh(&csk->sk_callback_lock);
+	port = rcu_dereference_sk_user_data(csk);
+	if (port) {
+		port->write_space(csk);
+		if (sock_writeable(csk))
+			wake_waiting(port);
+	}
+	read_unlock_bh(&csk->sk_callback_lock);
+}
+
+/**
+ * ktls_udp_wants_room() - ask to be woken when something can be sent, then look again
+ * @ks: socket
+ *
+ * Context: any; the carrier is kept by a lock or RCU.
+ * Return: whether something can be sent after all.
+ */
+bool ktls_udp_wants_room(struct ktls_sock *ks)
+{
+	struct ktls_port *port = READ_ONCE(ks->carrier.port);
+
+	if (!port)
+		return true;
+	spin_lock_bh(&port->lock);
+	if (ks->carrier.port == port && list_empty(&ks->carrier.waiting))
+		list_add_tail(&ks->carrier.waiting, &port->waiting);
+	spin_unlock_bh(&port->lock);
+	/* The buffer is looked at after the entry is there to be seen. */
+	smp_mb();
+	return sock_writeable(port->sk);
+}
+
+static int set_option(struct socket *sock, int level, int name, int value)
+{
+	return READ_ONCE(sock->ops)->setsockopt(sock, level, name, KERNEL_SOCKPTR(&value),
+						sizeof(value));
+}
+
+/*
+ * A datagram that is too long for the path is refused, not cut up (rfc6347 4.1.1.1). Who chose
+ * another way of finding the path's limit knows why.
+ */
+static void set_dont_fragment(struct ktls_port *port, struct socket *sock)
+{
+	struct sock *csk = sock->sk;
+
+	port->pmtudisc = inet_sk(csk)->pmtudisc;
+	if (port->pmtudisc <= IP_PMTUDISC_WANT)
+		set_option(sock, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+	if (csk->sk_family != AF_INET6)
+		return;
+	port->pmtudisc6 = inet6_sk(csk)->pmtudisc;
+	if (port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
+		set_option(sock, SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+}
+
+static void restore_fragmenting(const struct ktls_port *port, struct socket *sock)
+{
+	if (port->pmtudisc <= IP_PMTUDISC_WANT)
+		set_option(sock, SOL_IP, IP_MTU_DISCOVER, port->pmtudisc);
+	if (sock->sk->sk_family == AF_INET6 && port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
+		set_option(sock, SOL_IPV6, IPV6_MTU_DISCOVER, port->pmtudisc6);
+}
+
+static void hook(struct ktls_port *port)
+{
+	struct sock *csk = port->sk;
+	struct udp_sock *up = udp_sk(csk);
+
+	write_lock_bh(&csk->sk_callback_lock);
+	port->write_space = csk->sk_write_space;
+	rcu_assign_sk_user_data(csk, port);
+	csk->sk_write_space = write_space;
+	write_unlock_bh(&csk->sk_callback_lock);
+
+	WRITE_ONCE(up->encap_err_lookup, error_is_ours);
+	WRITE_ONCE(up->encap_err_rcv, error_received);
+	WRITE_ONCE(up->encap_rcv, receive);
+	WRITE_ONCE(up->encap_type, KTLS_ENCAP_TYPE);
+	udp_tunnel_encap_enable(csk);
+}
+
+static void unhook(struct ktls_port *port)
+{
+	struct sock *csk = port->sk;
+	struct udp_sock *up = udp_sk(csk);
+
+	WRITE_ONCE(up->encap_type, 0);
+	WRITE_ONCE(up->encap_rcv, NULL);
+	WRITE_ONCE(up->encap_err_rcv, NULL);
+	WRITE_ONCE(up->encap_err_lookup, NULL);
+	write_lock_bh(&csk->sk_callback_lock);
+	csk->sk_write_space = port->write_space;
+	rcu_assign_sk_user_data(csk, NULL);
+	write_unlock_bh(&csk->sk_callback_lock);
+}
+
+static struct ktls_port *new_port(struct sock *csk)
+{
+	struct ktls_port *port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
+
+	if (!port)
+		return ERR_PTR(-ENOMEM);
+	port->sk = csk;
+	port->connected = csk->sk_state == TCP_ESTABLISHED;
+	spin_lock_init(&port->lock);
+	INIT_LIST_HEAD(&port->waiting);
+	return port;
+}
+
+/* The carrier's port, made if need be. ports_lock is held, the carrier locked. */
+static struct ktls_port *get_port(struct sock *csk)
+{
+	struct ktls_port *port;
+
+	sock_owned_by_me(csk);
+	if (READ_ONCE(udp_sk(csk)->encap_rcv) == receive) {
+		port = csk->sk_user_data;
+		return port->connected ? ERR_PTR(-EBUSY) : port;
+	}
+	if (READ_ONCE(udp_sk(csk)->encap_type) || csk->sk_user_data)
+		return ERR_PTR(-EBUSY);
+	port = new_port(csk);
+	if (!IS_ERR(port))
+		hook(port);
+	return port;
+}
+
+/**
+ * ktls_udp_attach() - take a UDP socket as the carrier, or share it
+ * @ks: unbound datagram socket
+ * @sock: the carrier; its reference becomes ours
+ *
+ * Context: process; all locks of @ks but the carrier's held.
+ * Return: 0; -EBUSY: it is somebody else's; -ENOMEM.
+ */
+int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
+{
+	struct ktls_carrier *carrier = &ks->carrier;
+	struct ktls_port *port;
+
+	mutex_lock(&ports_lock);
+	lock_sock(sock->sk);
+	port = get_port(sock->sk);
+	release_sock(sock->sk);
+	if (IS_ERR(port))
+		goto unlock;
+	if (!port->users++)
+		set_dont_fragment(port, sock);
+
+	carrier->sock = sock;
+	carrier->err = 0;
+	carrier->named = port->connected;
+	WRITE_ONCE(carrier->port, port);
+	WRITE_ONCE(carrier->sk, sock->sk);
+	ktls_datagram_open_queue(ks);
+	if (port->connected)
+		rcu_assign_pointer(port->only, ks);
+unlock:
+	mutex_unlock(&ports_lock);
+	return PTR_ERR_OR_ZERO(port);
+}
+
+static void leave(struct ktls_sock *ks, struct ktls_port *port)
+{
+	struct ktls_carrier *carrier = &ks->carrier;
+
+	if (port->connected)
+		RCU_INIT_POINTER(port->only, NULL);
+	else if (carrier->named)
+		rhashtable_remove_fast(&peers, &carrier->peer_node, peer_params);
+	spin_lock_bh(&port->lock);
+	list_del_init(&carrier->waiting);
+	WRITE_ONCE(carrier->port, NULL);
+	spin_unlock_bh(&port->lock);
+}
+
+/**
+ * ktls_udp_detach() - give the carrier back, when the last association leaves as it was
+ * @ks: bound datagram socket
+ *
+ * Who is in receive() at this moment may still queue a datagram: the socket is freed after a
+ * grace period.
+ *
+ * Context: process; all locks of @ks but the carrier's held.
+ */
+void ktls_udp_detach(struct ktls_sock *ks)
+{
+	struct ktls_carrier *carrier = &ks->carrier;
+	struct ktls_port *port = carrier->port;
+
+	mutex_lock(&ports_lock);
+	leave(ks, port);
+	if (!--port->users) {
+		lock_sock(port->sk);
+		unhook(port);
+		release_sock(port->sk);
+		restore_fragmenting(port, carrier->sock);
+		kfree_rcu(port, rcu);
+	}
+	mutex_unlock(&ports_lock);
+	carrier->named = false;
+	carrier->sock = NULL;
+	WRITE_ONCE(carrier->sk, NULL);
+}
+
+/* The peer as the carrier's family writes it. */
+static int read_name(const struct sock *csk, const struct sockaddr *addr, int len,
+		     struct sockaddr_in6 *name)
+{
+	const struct sockaddr_in *in = (const struct sockaddr_in *)addr;
+
+	memset(name, 0, sizeof(*name));
+	if (len < (int)offsetofend(struct sockaddr, sa_family))
+		return -EINVAL;
+	if (addr->sa_family == AF_INET6 && csk->sk_family == AF_INET6) {
+		if (len < SIN6_LEN_RFC2133)
+			return -EINVAL;
+		memcpy(name, addr, min_t(size_t, len, sizeof(*name)));
+		return 0;
+	}
+	if (addr->sa_family != AF_INET || (csk->sk_family == AF_INET6 && ipv6_only_sock(csk)))
+		return -EAFNOSUPPORT;
+	if (len < (int)sizeof(*in))
+		return -EINVAL;
+	name->sin6_family = AF_INET6;
+	name->sin6_port = in->sin_port;
+	ipv6_addr_set_v4mapped(in->sin_addr.s_addr, &name->sin6_addr);
+	return 0;
+}
+
+/**
+ * ktls_udp_connect() - name the peer of an association on an unconnected carrier
+ * @ks: bound datagram socket
+ * @addr: its address
+ * @len: bytes of @addr
+ *
+ * Context: process; all locks of @ks but the carrier's held.
+ * Return: 0; -EISCONN: it has a name; -EADDRINUSE: another association has this peer;
+ * -EINVAL, -EAFNOSUPPORT, -ENOMEM.
+ */
+int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
+{
+	struct ktls_carrier *carrier = &ks->carrier;
+	struct ktls_peer *peer = &carrier->peer;
+	struct sockaddr_in6 name;
+	int ret;
+
+	if (carrier->named)
+		return -EISCONN;
+	ret = read_name(carrier->sk, addr, len, &name);
+	if (ret)
+		return ret;
+	if (!name.sin6_port || ipv6_addr_any(&name.sin6_addr) ||
+	    ipv6_addr_is_multicast(&name.sin6_addr))
+		return -EINVAL;
+
+	*peer = (struct ktls_peer){
+		.port	= carrier->port,
+		.addr	= name.sin6_addr,
+		.number	= name.sin6_port,
+		.scope	= scope_of(&name.sin6_addr, name.sin6_scope_id),
+	};
+	ret = rhashtable_lookup_insert_fast(&peers, &carrier->peer_node, peer_params);
+	if (ret)
+		return ret == -EEXIST ? -EADDRINUSE : ret;
+	carrier->named = true;
+	return 0;
+}
+
+/**
+ * ktls_udp_name() - the peer's name as the carrier's family writes it
+ * @ks: bound datagram socket with a peer on an unconnected carrier
+ * @addr: room for a struct sockaddr_in6
+ *
+ * Context: process, a lock that keeps the carrier held.
+ * Return: bytes of @addr.
+ */
+int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr)
+{
+	const struct ktls_peer *peer = &ks->carrier.peer;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)addr;
+	struct sockaddr_in *in = (struct sockaddr_in *)addr;
+
+	if (ks->carrier.sk->sk_family == AF_INET6) {
+		*in6 = (struct sockaddr_in6){
+			.sin6_family	= AF_INET6,
+			.sin6_port	= peer->number,
+			.sin6_addr	= peer->addr,
+			.sin6_scope_id	= peer->scope,
+		};
+		return sizeof(*in6);
+	}
+	*in = (struct sockaddr_in){
+		.sin_family		= AF_INET,
+		.sin_port		= peer->number,
+		.sin_addr.s_addr	= peer->addr.s6_addr32[3],
+	};
+	return sizeof(*in);
+}
+
+bool ktls_udp_shares(const struct ktls_sock *ks)
+{
+	return ks->carrier.port && !ks->carrier.port->connected;
+}
+
+/* One datagram, or a batch of them. */
+static int send_one(struct ktls_sock *ks, const struct iov_iter *from, u16 segment)
+{
+	union {
+		struct cmsghdr header;
+		u8 space[CMSG_SPACE(sizeof(u16))];
+	} control = { };
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL, .msg_iter = *from };
+	struct sockaddr_in6 name;
+
+	if (ktls_udp_shares(ks)) {
+		msg.msg_name = &name;
+		msg.msg_namelen = ktls_udp_name(ks, (struct sockaddr *)&name);
+	}
+	if (segment) {
+		control.header.cmsg_level = SOL_UDP;
+		control.header.cmsg_type = UDP_SEGMENT;
+		control.header.cmsg_len = CMSG_LEN(sizeof(segment));
+		*(u16 *)CMSG_DATA(&control.header) = segment;
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	return sock_sendmsg(ks->carrier.sock, &msg);
+}
+
+/* Bytes of the first pending records that UDP can cut apart again: equal but the last. */
+static u32 first_batch(const struct ktls_tx *tx)
+{
+	const u16 *size = tx->sizes + tx->sizes_first, *end = tx->sizes + tx->sizes_count;
+	u32 segment = *size, bytes = 0;
+
+	while (size < end && *size == segment)
+		bytes += *size++;
+	if (size < end && *size < segment)
+		bytes += *size;
+	return bytes;
+}
+
+/**
+ * ktls_udp_send() - send sealed records, each as a datagram
+ * @ks: bound datagram socket with a peer
+ * @bv: the pending records
+ * @count: entries of @bv
+ *
+ * Context: process, tx.dir.lock held; does not wait.
+ * Return: bytes of whole records sent, at least one; -EAGAIN, or -errno of UDP.
+ */
+int ktls_udp_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count)
+{
+	u32 segment = ks->tx.sizes[ks->tx.sizes_first], len = first_batch(&ks->tx);
+	struct iov_iter all, one;
+	u32 sent = 0;
+	int ret;
+
+	iov_iter_bvec(&all, ITER_SOURCE, bv, count, len);
+	if (len > segment) {
+		ret = send_one(ks, &all, segment);
+		if (ret > 0)
+			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_BATCHES);
+		/* Not with this route or this carrier's options: then one by one. */
+		if (ret != -EIO && ret != -EINVAL)
+			return ret;
+	}
+	for (; sent < len; sent += ret) {
+		one = all;
+		iov_iter_truncate(&one, segment);
+		ret = send_one(ks, &one, 0);
+		if (ret < 0)
+			return sent ? (int)sent : ret;
+		iov_iter_advance(&all, ret);
+	}
+	return sent;
+}
+
+static struct dst_entry *find_route(const struct ktls_sock *ks, const struct in6_addr *addr)
+{
+	struct sock *csk = ks->carrier.sk;
+	const struct inet_sock *inet = inet_sk(csk);
+	__be16 number = ktls_udp_shares(ks) ? ks->carrier.peer.number : inet->inet_dport;
+	struct flowi4 fl4;
+	struct rtable *rt;
+
+	if (!ipv6_addr_v4mapped(addr))
+		return ktls_compat_route6(csk, addr, ks->carrier.peer.scope, number);
+	rt = ip_route_output_ports(sock_net(csk), &fl4, csk, addr->s6_addr32[3],
+				   inet->inet_saddr, number, inet->inet_sport, IPPROTO_UDP, 0,
+				   csk->sk_bound_dev_if);
+	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
+}
+
+static void peer_address(const struct ktls_sock *ks, struct in6_addr *addr)
+{
+	const struct sock *csk = ks->carrier.sk;
+
+	if (ktls_udp_shares(ks))
+		*addr = ks->carrier.peer.addr;
+	else if (csk->sk_family == AF_INET6)
+		*addr = csk->sk_v6_daddr;
+	else
+		ipv6_addr_set_v4mapped(csk->sk_daddr, addr);
+}
+
+/**
+ * ktls_udp_room() - bytes that a datagram to the peer may have, UDP's header not counted
+ * @ks: bound datagram socket with a peer
+ *
+ * Context: process, a lock that keeps the carrier held.
+ * Return: bytes; -errno: there is no route.
+ */
+int ktls_udp_room(const struct ktls_sock *ks)
+{
+	struct dst_entry *dst;
+	struct in6_addr addr;
+	int mtu;
+
+	peer_address(ks, &addr);
+	dst = find_route(ks, &addr);
+	if (IS_ERR(dst))
+		return PTR_ERR(dst);
+	mtu = dst_mtu(dst);
+	dst_release(dst);
+	mtu -= ipv6_addr_v4mapped(&addr) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	return max_t(int, mtu - (int)sizeof(struct udphdr), 0);
+}
+
+/* Is a datagram in the carrier's queue from the association's peer? */
+static bool is_from_peer(struct ktls_sock *ks, struct sk_buff *skb)
+{
+	struct ktls_sock *sender;
+
+	rcu_read_lock();
+	sender = find_sender(ks->carrier.port, skb);
+	rcu_read_unlock();
+	return sender == ks;
+}
+
+/* Takes a datagram out of the carrier's queue, unless somebody else just did. */
+static bool unqueue(struct sock *csk, struct sk_buff *skb)
+{
+	return !__sk_queue_drop_skb(csk, &udp_sk(csk)->reader_queue, skb, MSG_PEEK,
+				    udp_skb_destructor);
+}
+
+/* Whether the datagram is no longer the carrier's. */
+static bool take_over(struct ktls_sock *ks, struct sk_buff *skb)
+{
+	int seen = is_from_peer(ks, skb) ? ktls_datagram_judge(ks, skb, 0) : KTLS_FOREIGN;
+	struct sk_buff *clone;
+
+	if (!(seen & KTLS_OURS))
+		return false;
+	clone = skb_clone(skb, GFP_KERNEL);
+	if (!clone)
+		return false;
+	if (seen & KTLS_FOREIGN) {
+		ktls_datagram_queue(ks, clone, seen);
+		return false;
+	}
+	if (unqueue(ks->carrier.sk, skb))
+		ktls_datagram_queue(ks, clone, seen);
+	else
+		kfree_skb(clone);
+	return true;
+}
+
+/**
+ * ktls_udp_drain() - what came before there was a key
+ * @ks: bound datagram socket with an RX key
+ *
+ * Takes the association's records from the carrier's queue; other datagrams stay.
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_udp_drain(struct ktls_sock *ks)
+{
+	struct sock *csk = ks->carrier.sk;
+	struct sk_buff *skb;
+	int skip = 0, offset, err;
+
+	lockdep_assert_held(&ks->rx.dir.lock);
+	for (;;) {
+		/* What stays is skipped by its length, as SO_PEEK_OFF does. */
+		offset = skip;
+		skb = __skb_recv_udp(csk, MSG_PEEK | MSG_DONTWAIT, &offset, &err);
+		if (!skb)
+			return;
+		if (!take_over(ks, skb))
+			skip += skb->len;
+		consume_skb(skb);
+	}
+}
