@@ -60,6 +60,12 @@ static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
 		complain_ssl("-key", key);
 		return false;
 	}
+	/* A key of another kind than the certificate's gets a place of its own: no error yet. */
+	if (SSL_CTX_check_private_key(ctx) != 1) {
+		complain("-key %s: not the key of the certificate in %s", key, o->cert);
+		ERR_clear_error();
+		return false;
+	}
 	return true;
 }
 

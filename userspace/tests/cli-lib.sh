@@ -18,6 +18,8 @@ echo "# records by the $way"
 # Standard input that never ends.
 mkfifo open
 exec 9<>open
+# With the descriptor closed in it, or it would outlive the script.
+silence() { exec cat open 9>&-; }
 
 ok() {	# NAME COMMAND...
 	local name=$1 verdict=''
@@ -44,6 +46,19 @@ status() {	# WANTED COMMAND...
 	[ "$got" -eq "$wanted" ] || { echo "status $got, not $wanted"; return 1; }
 }
 
+# Everything that is waited for has an end: a test that hangs is one that fails.
+patience=30
+
+once() { timeout -k 1 "$patience" "$ktls" "$@"; }	# the command, where it is to end by itself
+
+# shellcheck disable=SC2317 # called by await
+is_gone() { ! kill -0 "$1"; }
+
+ended() {	# PID: its exit status; 137 where it had to be killed
+	await "$patience" is_gone "$1" || kill -KILL "$1"
+	wait "$1"
+}
+
 await() {	# SECONDS COMMAND...: until the command is content
 	local end=$((EPOCHSECONDS + $1))
 	shift
@@ -65,11 +80,11 @@ start() {	# NAME COMMAND...: in the background, its output in NAME.log, its port
 	"$@" </dev/null >>"$name.log" 2>&1 &
 	pid=$!
 	pids+=("$pid")
-	await 30 has_port "$name.log"
+	await "$patience" has_port "$name.log"
 	port=$(port_in "$name.log")
 }
 
-stop() { kill "$pid" && wait "$pid"; }	# what was started last
+stop() { kill "$pid" && ended "$pid"; }	# what was started last
 
 has() { grep -q -- "$1" "$2"; }
 lacks() { ! grep -q -- "$1" "$2"; }
@@ -90,8 +105,8 @@ listen_on() {	# NAME CIPHER CERTIFICATE OUTPUT: as start; what it receives goes 
 		<&0 >"$4" 2>>"$1.log" &
 	pid=$!
 	pids+=("$pid")
-	await 30 has_port "$1.log"
+	await "$patience" has_port "$1.log"
 	port=$(port_in "$1.log")
 }
 
-dial() { "$ktls" connect -brief -CAfile ca.pem "$@" "localhost:$port"; }
+dial() { once connect -brief -CAfile ca.pem "$@" "localhost:$port"; }

@@ -10,34 +10,34 @@
 
 usage_tests() {
 	local verb
-	ok 'help' status 0 "$ktls" help
+	ok 'help' status 0 once help
 	for verb in serve connect listen stat; do
-		ok "help of $verb" eval "$ktls $verb --help | grep '^usage: ktls $verb'"
+		ok "help of $verb" eval "once $verb --help | grep '^usage: ktls $verb'"
 	done
-	ok 'version' eval "$ktls --version | grep '^ktls [0-9]'"
-	ok 'no verb' status 2 "$ktls"
-	ok 'an unknown verb' status 2 "$ktls" dance
-	ok 'an unknown option' status 2 "$ktls" connect -dance localhost:1
-	ok 'an option without its argument' status 2 "$ktls" connect -CAfile
-	ok 'no host' status 2 "$ktls" connect 443
-	ok 'no port' status 2 "$ktls" connect localhost
-	ok 'options that exclude each other' status 2 "$ktls" connect -tls1_2 -tls1_3 localhost:1
-	ok 'the kernel and not' status 2 "$ktls" connect -require-kernel -userspace localhost:1
-	ok 'nobody listens' status 4 "$ktls" connect localhost:1
-	ok 'an unknown host' status 4 "$ktls" connect name.invalid:443
-	ok 'no such certificate' status 5 "$ktls" listen -cert nowhere.pem 0
-	ok 'not the key of the certificate' status 5 "$ktls" listen -cert rsa.pem -key ec.key 0
-	ok 'no such directory' status 5 "$ktls" serve -cert rsa.pem -key rsa.key -port 0 nowhere
-	ok 'a cipher that does not exist' status 5 "$ktls" connect -cipher DANCE localhost:1
-	ok 'no such file of authorities' status 5 "$ktls" connect -CAfile nowhere localhost:1
+	ok 'version' eval "once --version | grep '^ktls [0-9]'"
+	ok 'no verb' status 2 once
+	ok 'an unknown verb' status 2 once dance
+	ok 'an unknown option' status 2 once connect -dance localhost:1
+	ok 'an option without its argument' status 2 once connect -CAfile
+	ok 'no host' status 2 once connect 443
+	ok 'no port' status 2 once connect localhost
+	ok 'options that exclude each other' status 2 once connect -tls1_2 -tls1_3 localhost:1
+	ok 'the kernel and not' status 2 once connect -require-kernel -userspace localhost:1
+	ok 'nobody listens' status 4 once connect localhost:1
+	ok 'an unknown host' status 4 once connect name.invalid:443
+	ok 'no such certificate' status 5 once listen -cert nowhere.pem 0
+	ok 'not the key of the certificate' status 5 once listen -cert rsa.pem -key ec.key 0
+	ok 'no such directory' status 5 once serve -cert rsa.pem -key rsa.key -port 0 nowhere
+	ok 'a cipher that does not exist' status 5 once connect -cipher DANCE localhost:1
+	ok 'no such file of authorities' status 5 once connect -CAfile nowhere localhost:1
 }
 
-connect() { "$ktls" connect "$@" "localhost:$port" </dev/null 2>err; }
+connect() { once connect "$@" "localhost:$port" </dev/null 2>err; }
 
 verification_tests() {
 	start keep "$ktls" listen -keep -brief -cert rsa.pem -key rsa.key -alpn a,bb 127.0.0.1:0
 	ok 'verified' status 0 connect -CAfile rsa.pem
-	ok 'verified by address' status 0 "$ktls" connect -CAfile rsa.pem "127.0.0.1:$port" </dev/null
+	ok 'verified by address' status 0 once connect -CAfile rsa.pem "127.0.0.1:$port" </dev/null
 	ok 'an unknown issuer' status 1 connect
 	ok 'it says why' has 'certificate is not accepted: self-signed' err
 	ok 'another issuer' status 1 connect -CAfile ec.pem
@@ -86,7 +86,7 @@ kernel_tests() {
 		ok 'it says what to do' has 'modprobe af_ktls' err
 		ok 'without the module: it says so' eval "connect -brief -insecure &&
 			has 'userspace: .*modprobe af_ktls' err"
-		ok 'serve too' status 5 "$ktls" serve -require-kernel -cert rsa.pem -key rsa.key -port 0 .
+		ok 'serve too' status 5 once serve -require-kernel -cert rsa.pem -key rsa.key -port 0 .
 	fi
 	stop
 }
@@ -99,7 +99,7 @@ end_tests() {
 	client=$!
 	await 20 has "$way" server.log
 	kill -KILL "$pid"
-	wait "$client"
+	ended "$client"
 	ok 'a peer that is killed' [ $? = 3 ]
 	ok 'it says so' has 'without close_notify' err
 
@@ -107,58 +107,58 @@ end_tests() {
 	connect -insecure -quiet >out2
 	ok 'a peer that ends' [ $? = 0 ]
 	ok 'all it sent is there' same out2 rsa.pem
-	wait "$pid"
+	ended "$pid"
 
 	listen_on server ECDHE rsa out <open
-	ok 'no room for the output' status 5 eval "$ktls connect -insecure -quiet localhost:$port <rsa.pem >/dev/full & \
-		echo x >open; wait \$!"
+	ok 'no room for the output' status 5 eval "once connect -insecure -quiet localhost:$port <rsa.pem >/dev/full & \
+		echo x >open; ended \$!"
 	kill "$pid" 2>err
-	wait "$pid"
+	ended "$pid"
 }
 
-connect_open() { "$ktls" connect -quiet -insecure "localhost:$port" <open 2>err; }
+connect_open() { once connect -quiet -insecure "localhost:$port" <open 2>err; }
 
 stat_tests() {
 	if [ $way = userspace ]; then
-		ok 'stat: no module' eval "status 5 $ktls stat 2>err; has 'modprobe af_ktls' err"
+		ok 'stat: no module' eval "status 5 once stat 2>err; has 'modprobe af_ktls' err"
 		return
 	fi
 	listen_on server ECDHE rsa out <open
 	connect_open &
 	await 20 has kernel server.log
-	ok 'stat' eval "$ktls stat >out; [ \$(grep -c '^stream  *TX,RX  *1.2' out) = 2 ]"
+	ok 'stat' eval "once stat >out; [ \$(grep -c '^stream  *TX,RX  *1.2' out) = 2 ]"
 	ok 'stat: counters' grep 'KtlsCurrBound  *2' out
-	ok 'stat --json' eval "$ktls stat --json | python3 -c '
+	ok 'stat --json' eval "once stat --json | python3 -c '
 import json, sys
 s = json.load(sys.stdin)
 assert len(s[\"sockets\"]) == 2 and s[\"counters\"][\"KtlsCurrTx\"] == 2, s
 one = s[\"sockets\"][0]
 assert one[\"version\"] == \"1.2\" and one[\"remote\"].startswith(\"127.0.0.1:\"), one'"
 	kill "$pid"
-	wait "$pid"
+	ended "$pid"
 }
 
 # On a terminal, which script(1) gives: a line that is drawn anew, when it takes long.
 progress_tests() {
 	local client
-	listen_on server ECDHE rsa out < <(head -c 100000 /dev/zero; cat open)
-	script -qefc "$ktls connect -insecure localhost:$port <open >received" screen >/dev/null &
+	listen_on server ECDHE rsa out < <(head -c 100000 /dev/zero; silence)
+	script -qefc "timeout --foreground $patience $ktls connect -insecure localhost:$port <open >received" screen >/dev/null &
 	client=$!
 	ok 'progress on a terminal' await 20 has 'ktls: 0 B sent, 97.7 KiB received in [2-9]' screen
 	kill "$pid"
-	wait "$client"
+	ended "$client"
 	listen_on server ECDHE rsa out <rsa.pem
-	script -qefc "$ktls connect -insecure localhost:$port </dev/null" screen >/dev/null
+	script -qefc "timeout --foreground $patience $ktls connect -insecure localhost:$port </dev/null" screen >/dev/null
 	ok 'not where data goes to the terminal' lacks 'received in' screen
-	wait "$pid"
+	ended "$pid"
 	listen_on server ECDHE rsa out <rsa.pem
 	connect -insecure >received
 	ok 'not into a file' lacks 'received in' err
-	wait "$pid"
+	ended "$pid"
 	listen_on server ECDHE rsa out <rsa.pem
 	connect -insecure -v >received
 	ok 'unless asked for' has "0 B sent, .* KiB received in" err
-	wait "$pid"
+	ended "$pid"
 }
 
 certificates 2>/dev/null

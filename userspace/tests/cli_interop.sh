@@ -5,6 +5,7 @@
 #
 # Every suite that the kernel can carry: curl and openssl s_client fetch from ktls serve, and
 # connect and listen with OpenSSL's commands and each other, both directions at once.
+# shellcheck disable=SC2094 # what waits for a file to be written only reads it
 # shellcheck source=cli-lib.sh
 . "$(dirname "$0")/cli-lib.sh"
 
@@ -21,15 +22,16 @@ site() {
 }
 
 # Nobody's input ends before the other has it all: s_client leaves at the first close_notify.
-hold() { cat "$1"; await 60 same "$2" "$3"; }
+hold() { cat "$1"; await "$patience" same "$2" "$3"; }
 
 fetched() {	# SUITE CERTIFICATE
 	start serve "$ktls" serve -cert "$2.pem" -key "$2.key" -bind 127.0.0.1 -port 0 \
 		-cipher "$1" -tls1_2 site
-	ok "$1: curl" eval "curl -sS --fail --cacert ca.pem --ciphers $1 https://localhost:$port/big |
+	ok "$1: curl" eval "curl -sS --fail --max-time $patience --cacert ca.pem --ciphers $1 https://localhost:$port/big |
 		cmp - site/big"
 	ok "$1: s_client" eval "printf 'GET /big HTTP/1.0\r\n\r\n' |
-		openssl s_client -quiet -CAfile ca.pem -cipher $1 -connect localhost:$port 2>err |
+		timeout $patience openssl s_client -quiet -CAfile ca.pem -cipher $1 \
+			-connect localhost:$port 2>err |
 		tail -c $size | cmp - site/big"
 	ok "$1: connect" eval "printf 'GET /big HTTP/1.0\r\n\r\n' | dial -cipher $1 2>err |
 		tail -c $size | cmp - site/big && has '$1, $way' err"
@@ -43,21 +45,22 @@ to_openssl() {	# our client, OpenSSL's server
 	pid=$!
 	pids+=("$pid")
 	# -quiet hides the port; the socket tells.
-	await 30 eval "ss -Hltnp | grep -q pid=$pid,"
+	await "$patience" eval "ss -Hltnp | grep -q pid=$pid,"
 	port=$(ss -Hltnp | sed -n "s/.*:\([0-9]*\) .*pid=$pid,.*/\1/p" | head -n 1)
 	dial -cipher "$1" < <(hold site/big out site/100k) >out 2>err
 	ok "$1: connect to s_server" eval "cmp server.out site/big && cmp out site/100k &&
 		has '$1, $way' err"
 	kill "$pid" 2>/dev/null
-	wait "$pid"
+	ended "$pid"
 }
 
 from_openssl() {	# OpenSSL's client, our server
 	: >server.out
 	listen_on server "$1" "$2" server.out < <(hold site/100k server.out site/big)
-	openssl s_client -quiet -CAfile ca.pem -cipher "$1" -connect "localhost:$port" \
+	timeout "$patience" openssl s_client -quiet -CAfile ca.pem -cipher "$1" \
+		-connect "localhost:$port" \
 		<site/big >out 2>err
-	wait "$pid"
+	ended "$pid"
 	ok "$1: listen for s_client" eval "cmp server.out site/big && cmp out site/100k &&
 		has '$1, $way' server.log"
 }
@@ -67,23 +70,24 @@ files() {	# both ends ours
 	listen_on server "$1" "$2" out.server <site/big
 	dial -cipher ALL <site/100k >out 2>err
 	ours=$?
-	wait "$pid"
+	ended "$pid"
 	theirs=$?
 	ok "$1: connect to listen, files" eval "[ $ours$theirs = 00 ] && cmp out site/big &&
 		cmp out.server site/100k"
 }
 
 pipes() {
-	local ours theirs
+	local ours theirs cat
 	mkfifo pipe
 	cat pipe >out.server &
+	cat=$!
 	listen_on server "$1" "$2" pipe < <(cat site/big)
 	# shellcheck disable=SC2002 # pipes are wanted
 	cat site/big | dial -cipher ALL 2>err | cat >out
 	ours=${PIPESTATUS[1]}
-	wait "$pid"
+	ended "$pid"
 	theirs=$?
-	wait %cat
+	ended "$cat"
 	ok "$1: connect to listen, pipes" eval "[ $ours$theirs = 00 ] && cmp out site/big &&
 		cmp out.server site/big"
 	rm pipe

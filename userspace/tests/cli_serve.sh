@@ -29,9 +29,9 @@ serve() {
 	url=https://localhost:$port
 }
 
-fetch() { curl -sS --fail --tls-max 1.2 --cacert ca.pem --max-time 120 "$@"; }
+fetch() { curl -sS --fail --tls-max 1.2 --cacert ca.pem --max-time "$patience" "$@"; }
 code() { curl -sk --path-as-is --max-time 20 -o out -w '%{http_code}' "$@"; }
-raw() { printf '%b' "$1" | "$ktls" connect -quiet -CAfile ca.pem "localhost:$port"; }
+raw() { printf '%b' "$1" | once connect -quiet -CAfile ca.pem "localhost:$port"; }
 # shellcheck disable=SC2317 # called by await
 has_fds() { [ "$(fds)" -eq "$1" ]; }
 fds() { find "/proc/$pid/fd" -mindepth 1 | wc -l; }
@@ -76,18 +76,18 @@ hostile_tests() {
 		await 10 has 'TLS failed' serve.log"
 	ok 'nothing but a connection' eval ": >/dev/tcp/localhost/$port;
 		await 10 has 'closed the connection in the handshake' serve.log"
-	ok 'a head without end' eval "raw 'GET / HTTP/1.1\r\nX: $(printf %20000s)' | grep 431"
+	ok 'a head without end' eval "raw 'GET / HTTP/1.1\r\nX: $(head -c 20000 /dev/zero | tr '\0' x)' | grep 431"
 	ok 'the log is not fooled' eval "raw 'GET /\033[2Jx HTTP/1.0\r\n\r\n' >out;
 		await 10 has 'GET /.x1b\[2Jx 404' serve.log && lacks \$'\033' serve.log"
 	ok 'who reads slowly holds up nobody' slow_reader
 	ok 'who hangs up in a file is survived' eval "fetch --max-filesize 1 $url/big;
-		curl -sk $url/big | head -c 1 >out; fetch $url/hello.txt | cmp - site/hello.txt"
+		curl -sk --max-time $patience $url/big | head -c 1 >out; fetch $url/hello.txt | cmp - site/hello.txt"
 }
 
 # shellcheck disable=SC2317 # called by ok
 slow_reader() {
 	"$ktls" connect -quiet -CAfile ca.pem "localhost:$port" \
-		< <(printf 'GET /big HTTP/1.1\r\nHost: x\r\n\r\n'; cat open) >slow &
+		< <(printf 'GET /big HTTP/1.1\r\nHost: x\r\n\r\n'; silence) >slow &
 	pids+=($!)
 	await 20 test -s slow
 	kill -STOP $!
@@ -114,7 +114,7 @@ many() {
 		fetch --retry 0 -o "many.$i" "$url/100k" 2>>many.err &
 		jobs+=($!)
 	done
-	wait "${jobs[@]}"
+	wait "${jobs[@]}"	# --max-time ends each
 	ok "$clients clients at once" eval "for i in {0..$((clients - 1))}; do
 		cmp many.\$i site/100k || { cat many.err; exit 1; }; done"
 	rm -f many.*
@@ -154,7 +154,7 @@ log_tests
 many
 ok 'no descriptor is left' await 10 has_fds "$before"
 kill "$pid"
-ok 'SIGTERM ends it with 0' wait "$pid"
+ok 'SIGTERM ends it with 0' ended "$pid"
 mutual_tests
 no_more_files
 finish
