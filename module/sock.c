@@ -13,6 +13,14 @@ struct proto ktls_proto = {
 	.obj_size	= sizeof(struct ktls_sock),
 };
 
+static void forget_counts(struct ktls_dir *dir)
+{
+	dir->rekeys = 0;
+	dir->records = 0;
+	dir->bytes = 0;
+	dir->control = 0;
+}
+
 static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 {
 	const struct sockaddr_ktls *name = (struct sockaddr_ktls *)addr;
@@ -35,6 +43,11 @@ static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 	if (!ret) {
 		ks->sk.sk_state = TCP_ESTABLISHED;
 		sock->state = SS_CONNECTED;
+		forget_counts(&ks->tx.dir);
+		forget_counts(&ks->rx.dir);
+		ks->rx.bad_tag = 0;
+		ks->rx.bad_length = 0;
+		ks->rx.bad_version = 0;
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CURR_BOUND);
 	}
 	mutex_unlock(&ks->rx.dir.lock);
@@ -156,15 +169,18 @@ static int ktls_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	return ret;
 }
 
-static __poll_t end_events(struct ktls_sock *ks, bool rx_ended)
+static __poll_t end_events(struct ktls_sock *ks)
 {
-	__poll_t events = 0;
 	bool tx_ended = READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN;
+	bool rx_ended = ktls_rx_at_end(ks);
+	__poll_t events = 0;
 
 	if (READ_ONCE(ks->sk.sk_err) || READ_ONCE(ks->rx.dir.err) || READ_ONCE(ks->tx.dir.err))
 		events |= EPOLLERR;
 	if (rx_ended)
-		events |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+		events |= EPOLLRDHUP;
+	if (rx_ended && READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE)
+		events |= EPOLLIN | EPOLLRDNORM;
 	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))
 		events |= EPOLLHUP;
 	return events;
@@ -182,7 +198,7 @@ static __poll_t ktls_poll(struct file *file, struct socket *sock, struct poll_ta
 	if (!READ_ONCE(ks->carrier.sk))
 		goto unlock;
 
-	events = end_events(ks, READ_ONCE(rx->head) == KTLS_HEAD_NONE && ktls_rx_at_end(ks));
+	events = end_events(ks);
 	if (READ_ONCE(rx->dir.key) && ktls_rx_readable(ks))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if (!skb_queue_empty_lockless(&rx->controls))
