@@ -4,7 +4,10 @@
 #include <linux/tls.h>
 
 static const struct ktls_format formats[] = {
-	{ .version = TLS_1_2_VERSION, .name = "1.2", .header_len = KTLS_HEADER_LEN, .stream = true },
+	{
+		.version = TLS_1_2_VERSION, .name = "1.2", .header_len = KTLS_HEADER_LEN,
+		.stream = true,
+	},
 };
 
 /**

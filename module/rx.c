@@ -210,7 +210,8 @@ static void consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
 /* Does another record of @type belong into what was delivered? Data only, and unmixed. */
 static bool continues(const struct ktls_read *read, u8 type)
 {
-	return read->type == KTLS_NO_TYPE || (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
+	return read->type == KTLS_NO_TYPE ||
+	       (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
 }
 
 /* 0: go on; 1: the read is complete as it is; else -errno, unless something was delivered. */

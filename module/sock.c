@@ -153,6 +153,7 @@ static int ktls_release(struct socket *sock)
 	if (carrier)
 		sockfd_put(carrier);
 
+	sock_prot_inuse_add(sock_net(sk), &ktls_proto, -1);
 	sock_orphan(sk);
 	sock->sk = NULL;
 	sock_put(sk);
@@ -404,6 +405,7 @@ static int ktls_create(struct net *net, struct socket *sock, int protocol, int k
 	spin_lock(&kn->lock);
 	list_add_tail(&ks->node, &kn->socks);
 	spin_unlock(&kn->lock);
+	sock_prot_inuse_add(net, &ktls_proto, 1);
 	return 0;
 }
 
