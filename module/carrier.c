@@ -40,6 +40,11 @@ static int refuse_disconnect(struct sock *csk, int flags)
 	return -EBUSY;
 }
 
+static int refuse_set_rcvlowat(struct sock *csk, int value)
+{
+	return -EBUSY;
+}
+
 static ssize_t refuse_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe,
 				  size_t len, unsigned int flags)
 {
@@ -83,6 +88,7 @@ static int make_guards(struct socket *sock)
 			make_guard(&guarded_prots[version][owned], prot, owned);
 		guarded_ops[version] = *sock->ops;
 		guarded_ops[version].splice_read = refuse_splice_read;
+		guarded_ops[version].set_rcvlowat = refuse_set_rcvlowat;
 		original_ops[version] = sock->ops;
 		original_prots[version] = prot;
 	}

@@ -245,9 +245,10 @@ bool ktls_open_is_close_notify(struct sk_buff *skb)
  */
 void ktls_open_enqueue(struct ktls_sock *ks, struct sk_buff *skb)
 {
+	bool closes = ktls_open_is_close_notify(skb);
 	struct ktls_rx *rx = &ks->rx;
 
-	if (ktls_open_is_close_notify(skb))
+	if (closes)
 		WRITE_ONCE(rx->eof, true);
 	if (ktls_skb_cb(skb)->type == KTLS_TYPE_DATA && !skb->len) {
 		consume_skb(skb);
@@ -260,6 +261,8 @@ void ktls_open_enqueue(struct ktls_sock *ks, struct sk_buff *skb)
 		if (ktls_skb_cb(skb)->type != KTLS_TYPE_DATA)
 			WRITE_ONCE(rx->control_queued, true);
 	}
+	if (closes)
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM | EPOLLRDHUP);
 }
 
 static int end_direction(struct ktls_sock *ks, int ret)

@@ -58,7 +58,8 @@ static void show_protocol(struct seq_file *seq, const struct ktls_sock *ks)
 		format = READ_ONCE(ks->rx.dir.format);
 		cipher = READ_ONCE(ks->rx.dir.cipher);
 	}
-	seq_printf(seq, " %s %s", format ? format->name : "-", format && cipher ? cipher->name : "-");
+	seq_printf(seq, " %s %s", format ? format->name : "-",
+		   format && cipher ? cipher->name : "-");
 }
 
 static int sockets_show(struct seq_file *seq, void *v)

@@ -7,6 +7,9 @@
 #include "ktls.h"
 #include "trace.h"
 
+/* Records that the work opens before it lets others have the carrier. */
+#define KTLS_CHORES_MAX	64
+
 /**
  * ktls_rx_readable() - would a read find something now?
  * @ks: socket
@@ -25,9 +28,11 @@ bool ktls_rx_readable(struct ktls_sock *ks)
 		return true;
 	if (READ_ONCE(rx->queued_bytes) + READ_ONCE(rx->head_bytes) >= lowat)
 		return true;
-	/* No more will join what is queued. */
+	/* No more will join what is there. */
+	if (READ_ONCE(rx->queued_bytes) && head == KTLS_HEAD_CONTROL)
+		return true;
 	return READ_ONCE(rx->control_queued) ||
-	       (READ_ONCE(rx->queued_bytes) && (head == KTLS_HEAD_CONTROL || READ_ONCE(rx->eof)));
+	       ((READ_ONCE(rx->queued_bytes) || READ_ONCE(rx->head_bytes)) && ktls_rx_at_end(ks));
 }
 
 /**
@@ -52,24 +57,30 @@ bool ktls_rx_at_end(struct ktls_sock *ks)
 	return ended;
 }
 
-/* May a reader go on without waiting, if only to learn of an end? */
-static bool has_news(struct ktls_sock *ks)
+/* May a reader that knows so many queued records go on, if only to learn of an end? */
+static bool has_news(struct ktls_sock *ks, u32 known)
 {
-	enum ktls_head head = READ_ONCE(ks->rx.head);
+	const struct ktls_rx *rx = &ks->rx;
+	enum ktls_head head = READ_ONCE(rx->head);
 
+	if (skb_queue_len_lockless(&rx->queue) != known || READ_ONCE(rx->dir.err) ||
+	    READ_ONCE(rx->chore) || READ_ONCE(rx->hold))
+		return true;
 	/* A control record with no room in its queue is to be waited for, at the end too. */
-	return ktls_rx_readable(ks) || head == KTLS_HEAD_DATA || READ_ONCE(ks->rx.chore) ||
-	       READ_ONCE(ks->rx.hold) || (head != KTLS_HEAD_CONTROL && ktls_rx_at_end(ks));
+	if (head == KTLS_HEAD_CONTROL)
+		return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT;
+	return head != KTLS_HEAD_NONE || ktls_rx_at_end(ks);
 }
 
 /* Waits without rx.dir.lock; the caller looks at everything again afterwards. */
 static void wait_for_news(struct ktls_sock *ks, long *timeo)
 {
+	u32 known = skb_queue_len(&ks->rx.queue);
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
 	add_wait_queue(sk_sleep(&ks->sk), &wait);
 	mutex_unlock(&ks->rx.dir.lock);
-	if (!has_news(ks))
+	if (!has_news(ks, known))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	mutex_lock(&ks->rx.dir.lock);
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
@@ -204,7 +215,8 @@ void ktls_rx_consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n)
 /* Does another record of @type belong into what was delivered? Data only, and unmixed. */
 static bool continues(const struct ktls_read *read, u8 type)
 {
-	return read->type == KTLS_NO_TYPE || (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
+	return read->type == KTLS_NO_TYPE ||
+	       (read->type == KTLS_TYPE_DATA && type == KTLS_TYPE_DATA);
 }
 
 /* 0: go on; 1: the read is complete as it is; else -errno, unless something was delivered. */
@@ -220,8 +232,10 @@ static int read_queue(struct ktls_sock *ks, struct ktls_read *read)
 			return 1;
 		ret = ktls_rx_deliver(read, skb);
 		/* A plain reader is told of close_notify by the end of file. */
-		if (ret == -EIO && ktls_open_is_close_notify(skb))
+		if (ret == -EIO && ktls_open_is_close_notify(skb)) {
+			ktls_rx_consume(rx, skb, skb->len - ktls_skb_cb(skb)->offset);
 			return 1;
+		}
 		if (ret < 0)
 			return ret;
 		if (ret || !skb->len)
@@ -288,6 +302,16 @@ static int pull(struct ktls_sock *ks, struct ktls_read *read)
 	return 0;
 }
 
+/* Empty records can come without end: whoever waits for data can be interrupted. */
+static int after_pull(struct ktls_sock *ks, const struct ktls_read *read, long timeo)
+{
+	cond_resched();
+	if (signal_pending(current) && skb_queue_empty(&ks->rx.queue) &&
+	    (!read || read->type == KTLS_NO_TYPE))
+		return sock_intr_errno(timeo);
+	return 0;
+}
+
 /* A record that failed after others were delivered is the next read's business. */
 static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t target, long timeo)
 {
@@ -300,7 +324,7 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		ret = read_queue(ks, read);
 		if (ret)
 			return ret;
-		ret = pull(ks, read);
+		ret = pull(ks, read) ?: after_pull(ks, read, timeo);
 		if (!ret)
 			continue;
 		if (ret != -ENODATA && read->type == KTLS_NO_TYPE)
@@ -333,7 +357,7 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 			return ret;
 		if (enough_to_peek(ks, read->want))
 			return peek_queue(ks, read);
-		ret = pull(ks, read);
+		ret = pull(ks, read) ?: after_pull(ks, read, timeo);
 		if (!ret)
 			continue;
 		if (ret != -ENODATA || ks->rx.queued_bytes >= target) {
@@ -439,8 +463,12 @@ int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, si
 	const struct ktls_skb_cb *cb = ktls_skb_cb(skb);
 	int ret;
 
-	if (cb->type != KTLS_TYPE_DATA)
-		return ktls_open_is_close_notify(skb) ? 0 : -EINVAL;
+	if (cb->type != KTLS_TYPE_DATA) {
+		if (!ktls_open_is_close_notify(skb))
+			return -EINVAL;
+		ktls_rx_consume(&ks->rx, skb, skb->len - cb->offset);
+		return 0;
+	}
 	ret = skb_splice_bits(skb, &ks->sk, cb->offset, pipe,
 			      min_t(size_t, len, skb->len - cb->offset), flags);
 	if (ret > 0)
@@ -475,7 +503,7 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 			ret = ktls_rx_splice_queued(ks, pipe, len, flags);
 			break;
 		}
-		ret = pull(ks, NULL);
+		ret = pull(ks, NULL) ?: after_pull(ks, NULL, timeo);
 		if (!ret)
 			continue;
 		if (ret == -ENODATA)
@@ -537,6 +565,7 @@ u32 ktls_rx_available(struct ktls_sock *ks)
 void ktls_rx_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, rx.work);
+	unsigned int left;
 	struct sock *csk;
 	int ret = 0;
 
@@ -546,13 +575,15 @@ void ktls_rx_work(struct work_struct *work)
 		goto unlock;
 	lock_sock(csk);
 	ktls_stream_scan(ks);
-	while (ks->rx.chore && !ret) {
+	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
 		ret = ktls_open_head(ks, NULL, 0);
 		if (ret == -ENODATA)
 			ret = ktls_stream_take_over(ks) ?: -ENODATA;
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);
+	if (!left && !ret)
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	if (ret == -ENOMEM)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
 	if (ks->rx.head != KTLS_HEAD_NONE || ktls_rx_readable(ks))

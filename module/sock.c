@@ -19,6 +19,14 @@ static void set_connected(struct socket *sock)
 	sock->state = SS_CONNECTED;
 }
 
+static void forget_counts(struct ktls_dir *dir)
+{
+	dir->rekeys = 0;
+	dir->records = 0;
+	dir->bytes = 0;
+	dir->control = 0;
+}
+
 static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 {
 	const struct sockaddr_ktls *name = (struct sockaddr_ktls *)addr;
@@ -41,6 +49,11 @@ static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 	if (!ret) {
 		if (ktls_is_connected(ks))
 			set_connected(sock);
+		forget_counts(&ks->tx.dir);
+		forget_counts(&ks->rx.dir);
+		ks->rx.bad_tag = 0;
+		ks->rx.bad_length = 0;
+		ks->rx.bad_version = 0;
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CURR_BOUND);
 	}
 	mutex_unlock(&ks->rx.dir.lock);
@@ -171,6 +184,7 @@ static int ktls_release(struct socket *sock)
 	if (carrier)
 		sockfd_put(carrier);
 
+	sock_prot_inuse_add(sock_net(sk), &ktls_proto, -1);
 	sock_orphan(sk);
 	sock->sk = NULL;
 	sock_put(sk);
@@ -187,15 +201,18 @@ static int ktls_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	return ret;
 }
 
-static __poll_t end_events(struct ktls_sock *ks, bool rx_ended)
+static __poll_t end_events(struct ktls_sock *ks)
 {
-	__poll_t events = 0;
 	bool tx_ended = READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN;
+	bool rx_ended = ktls_rx_at_end(ks);
+	__poll_t events = 0;
 
 	if (READ_ONCE(ks->sk.sk_err) || READ_ONCE(ks->rx.dir.err) || READ_ONCE(ks->tx.dir.err))
 		events |= EPOLLERR;
 	if (rx_ended)
-		events |= EPOLLIN | EPOLLRDNORM | EPOLLRDHUP;
+		events |= EPOLLRDHUP;
+	if (rx_ended && READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE)
+		events |= EPOLLIN | EPOLLRDNORM;
 	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))
 		events |= EPOLLHUP;
 	return events;
@@ -219,7 +236,6 @@ static __poll_t input_events(struct ktls_sock *ks)
 static __poll_t ktls_poll(struct file *file, struct socket *sock, struct poll_table_struct *wait)
 {
 	struct ktls_sock *ks = ktls_sk(sock->sk);
-	struct ktls_rx *rx = &ks->rx;
 	__poll_t events;
 
 	sock_poll_wait(file, sock, wait);
@@ -229,7 +245,7 @@ static __poll_t ktls_poll(struct file *file, struct socket *sock, struct poll_ta
 	if (!READ_ONCE(ks->carrier.sk))
 		goto unlock;
 
-	events |= end_events(ks, READ_ONCE(rx->head) == KTLS_HEAD_NONE && ktls_rx_at_end(ks));
+	events |= end_events(ks);
 	if (READ_ONCE(ks->tx.dir.key) && ktls_tx_writable(ks))
 		events |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 unlock:
@@ -454,6 +470,7 @@ static int ktls_create(struct net *net, struct socket *sock, int protocol, int k
 	spin_lock(&kn->lock);
 	list_add_tail(&ks->node, &kn->socks);
 	spin_unlock(&kn->lock);
+	sock_prot_inuse_add(net, &ktls_proto, 1);
 	return 0;
 }
 

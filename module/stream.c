@@ -11,6 +11,8 @@
 
 /* Headers looked at in one scan: bounds the time spent in a callback. */
 #define KTLS_SCAN_MAX	64
+/* ... and for FIONREAD, which then says less than there is. */
+#define KTLS_READABLE_MAX	1024
 /* Linear skbs of ahead are no larger. */
 #define KTLS_AHEAD_CHUNK	16384
 
@@ -395,5 +397,5 @@ u32 ktls_stream_readable(struct ktls_sock *ks)
 	struct ktls_header header;
 	int next;
 
-	return can_open(&ks->rx) ? scan_data(ks, U32_MAX, UINT_MAX, &next, &header) : 0;
+	return can_open(&ks->rx) ? scan_data(ks, U32_MAX, KTLS_READABLE_MAX, &next, &header) : 0;
 }

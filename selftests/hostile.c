@@ -249,12 +249,12 @@ TEST_F(hostile, tiny_segments)
 {
 	size_t len, at;
 
-	fill(data, PAYLOAD_MAX, 0);
-	len = record_seal(&self->peer.tx, DATA, data, PAYLOAD_MAX, record);
+	fill(data, 4096, 0);
+	len = record_seal(&self->peer.tx, DATA, data, 4096, record);
 	for (at = 0; at < len; at++)
 		ASSERT_EQ(1, send(self->peer.fd, record + at, 1, 0));
-	ASSERT_EQ(PAYLOAD_MAX, recv(self->fd, payload, PAYLOAD_MAX, MSG_WAITALL));
-	EXPECT_TRUE(filled(payload, PAYLOAD_MAX, 0));
+	ASSERT_EQ(4096, recv(self->fd, payload, 4096, MSG_WAITALL));
+	EXPECT_TRUE(filled(payload, 4096, 0));
 }
 
 /* The carrier has room for less than a record. */

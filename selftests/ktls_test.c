@@ -3,6 +3,8 @@
 
 #include <dirent.h>
 #include <linux/sockios.h>
+#include <net/if.h>
+#include <sched.h>
 #include <time.h>
 
 bool kernel_tls(void)
@@ -12,8 +14,11 @@ bool kernel_tls(void)
 	return peer && !strcmp(peer, "tls");
 }
 
-/* A connection over loopback: fds[0] connected, fds[1] accepted. */
-int tcp_pair(int family, int fds[2])
+/*
+ * A connection over loopback: fds[0] connected, fds[1] accepted. With a @window that is all
+ * that the latter buffers, and TCP takes a record to be sent there bit by bit.
+ */
+int tcp_pair_narrow(int family, int fds[2], int window)
 {
 	struct sockaddr_in6 addr = { .sin6_family = family };
 	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(addr);
@@ -24,6 +29,10 @@ int tcp_pair(int family, int fds[2])
 	else
 		addr.sin6_addr = in6addr_loopback;
 	fds[0] = socket(family, SOCK_STREAM, 0);
+	if (window) {
+		setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &window, sizeof(window));
+		setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &window, sizeof(window));
+	}
 	if (bind(listener, (void *)&addr, len) || listen(listener, 1) ||
 	    getsockname(listener, (void *)&addr, &len) || connect(fds[0], (void *)&addr, len))
 		return -1;
@@ -34,6 +43,25 @@ int tcp_pair(int family, int fds[2])
 		setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	}
 	return fds[1] < 0 ? -1 : 0;
+}
+
+int tcp_pair(int family, int fds[2])
+{
+	return tcp_pair_narrow(family, fds, 0);
+}
+
+/* A network namespace for this process alone, with loopback. */
+int own_network(void)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd, ret;
+
+	if (unshare(CLONE_NEWNET))
+		return -1;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	ret = ioctl(fd, SIOCSIFFLAGS, &ifr);
+	close(fd);
+	return ret;
 }
 
 /* Lets no blocking call on @fd take longer. */
@@ -104,25 +132,31 @@ int tls_pair(int family, uint16_t cipher, int *fd, int *other)
 	return *fd < 0 || *other < 0 ? -1 : 0;
 }
 
-/* One TLS socket with a descriptor of its carrier, and the raw end with the keys. */
-int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer)
+/*
+ * One TLS socket on fds[0] of a connection, with a second descriptor of this carrier; fds[1]
+ * is the raw end, which gets the keys.
+ */
+int tls_over(int fds[2], uint16_t cipher, int *fd, int *carrier, struct peer *peer)
 {
-	int fds[2];
-
+	peer->fd = fds[1];
 	keys_make(&peer->tx, cipher, 1);
 	keys_make(&peer->rx, cipher, 2);
-	if (tcp_pair(family, fds))
-		return -1;
-	peer->fd = fds[1];
 	*carrier = dup(fds[0]);
 	*fd = keyed(fds[0], &peer->rx, &peer->tx);
 	return *fd < 0 ? -1 : 0;
 }
 
+int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer)
+{
+	int fds[2];
+
+	return tcp_pair(family, fds) ? -1 : tls_over(fds, cipher, fd, carrier, peer);
+}
+
 /* One TLS socket, and the raw end of its connection with the keys. */
 int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
 {
-	int carrier, ret = tls_carrier_and_peer(family, cipher, fd, &carrier, peer);
+	int carrier = -1, ret = tls_carrier_and_peer(family, cipher, fd, &carrier, peer);
 
 	close(carrier);
 	return ret;

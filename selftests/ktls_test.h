@@ -81,11 +81,14 @@ size_t peer_drain(struct peer *peer, size_t total);
 
 /* ktls_test.c: sockets and state */
 bool kernel_tls(void);
+int own_network(void);
+int tcp_pair_narrow(int family, int fds[2], int window);
 int tcp_pair(int family, int fds[2]);
 int tls_bind(int fd, int carrier);
 int tls_attach(int carrier);
 int tls_key(int fd, int direction, const struct keys *keys);
 int tls_pair(int family, uint16_t cipher, int *fd, int *other);
+int tls_over(int fds[2], uint16_t cipher, int *fd, int *carrier, struct peer *peer);
 int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer);
 int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer);
 void abort_connection(int *fd);

@@ -47,7 +47,8 @@ static const struct vector vectors[] = {
 			"\x5b\x77\x85\x72\xce\x55\xb2\x78\x26\x00\xe8",
 	},
 	{
-		.cipher = TLS_CIPHER_AES_GCM_128, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.cipher = TLS_CIPHER_AES_GCM_128, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
 		.end_len = 62,
 		.end =
 			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x70\xe8\x2c\x61\x9e\xfc\x1d"
@@ -76,7 +77,8 @@ static const struct vector vectors[] = {
 			"\xc7\x31\x93\xf7\xf1\x69\x37\x17\x6c\x0d\x37",
 	},
 	{
-		.cipher = TLS_CIPHER_AES_GCM_256, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.cipher = TLS_CIPHER_AES_GCM_256, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
 		.end_len = 62,
 		.end =
 			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\xaf\x66\xe1\xb1\xb1\x6f\xe5"
@@ -105,7 +107,8 @@ static const struct vector vectors[] = {
 			"\xb4\xf5\x1b",
 	},
 	{
-		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
 		.end_len = 54,
 		.end =
 			"\x17\x03\x03\x00\x31\xef\x26\xef\xad\x24\xff\x90\x09\xa4\xfa\xdb\x01\xf0\x9d\x97"
@@ -133,7 +136,8 @@ static const struct vector vectors[] = {
 			"\xc1\xba\xf9\x4b\x55\xde\x3a\x8a\x5a\x58\x6e",
 	},
 	{
-		.cipher = TLS_CIPHER_AES_CCM_128, .type = 23, .seq = 0x102030405060708ULL, .len = 33,
+		.cipher = TLS_CIPHER_AES_CCM_128, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
 		.end_len = 62,
 		.end =
 			"\x17\x03\x03\x00\x39\xb0\xb1\xb2\xb3\xb4\xb5\xb6\xb7\x1b\x2b\x62\x17\xdf\xee\x7d"

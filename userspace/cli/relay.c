@@ -81,9 +81,11 @@ static int send_buffer(struct relay *r)
 
 static int local_failure(struct pump *p, const char *what)
 {
+	int err = errno;
+
 	p->local_error = true;
-	complain("%s: %s", what, strerror(errno));
-	return -errno;
+	complain("%s: %s", what, strerror(err));
+	return -err;
 }
 
 static int read_input(struct pump *p)

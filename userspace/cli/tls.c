@@ -7,6 +7,7 @@
 #include <openssl/x509.h>
 
 #include "cli.h"
+#include "options.h"
 #include "tls.h"
 
 #define ALPN_MAX	255
@@ -59,6 +60,12 @@ static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
 		complain_ssl("-key", key);
 		return false;
 	}
+	/* A key of another kind than the certificate's gets a place of its own: no error yet. */
+	if (SSL_CTX_check_private_key(ctx) != 1) {
+		complain("-key %s: not the key of the certificate in %s", key, o->cert);
+		ERR_clear_error();
+		return false;
+	}
 	return true;
 }
 
@@ -76,24 +83,24 @@ static bool set_trust(SSL_CTX *ctx, const struct tls_options *o)
 	return false;
 }
 
-static bool set_versions(SSL_CTX *ctx, const struct tls_options *o)
+static void set_versions(SSL_CTX *ctx, const struct tls_options *o)
 {
-	if (o->tls12 && o->tls13) {
-		complain("-tls1_2 and -tls1_3 exclude each other");
-		return false;
-	}
+	if (o->tls12 && o->tls13)
+		misused(NULL, "-tls1_2 and -tls1_3 exclude each other");
+	if (o->require_kernel && o->userspace)
+		misused(NULL, "-require-kernel and -userspace exclude each other");
 	SSL_CTX_set_min_proto_version(ctx, o->tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_max_proto_version(ctx, o->tls12 ? TLS1_2_VERSION : 0);
-	return true;
 }
 
 static bool set_common(SSL_CTX *ctx, const struct tls_options *o)
 {
+	set_versions(ctx, o);
 	if (o->cipher && SSL_CTX_set_cipher_list(ctx, o->cipher) != 1) {
 		complain_ssl("-cipher", o->cipher);
 		return false;
 	}
-	return set_versions(ctx, o) && set_certificate(ctx, o) && set_keylog(ctx, o->keylog);
+	return set_certificate(ctx, o) && set_keylog(ctx, o->keylog);
 }
 
 /* "h2,http/1.1" to the form on the wire: each name behind its length. 0: not possible. */

@@ -42,9 +42,9 @@ struct ktls_conn;
 #define KTLS_CAN_DTLS12		(1U << 2)
 
 /*
- * What this kernel can carry, tried with a socket: KTLS_CAN_* bits, 0 when nothing. *why,
- * unless NULL, then points to a constant sentence that says why and what to do, and is
- * "" when all is there.
+ * What this kernel can carry, tried with a socket once a process: KTLS_CAN_* bits, 0 when
+ * nothing. *why, unless NULL, then points to a sentence that says why and what to do, ""
+ * when all is there; it is good until this thread's next call.
  */
 unsigned int ktls_available(const char **why);
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* What this kernel can carry: tried with a connection of our own, once a process. */
+/* What this kernel can carry: tried with a connection of our own. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,7 +15,9 @@
 
 #define FAMILY_FILE	"/sys/module/af_ktls/parameters/family"
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+/* Held where any of the below is touched. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool known;
 static int family = AF_KTLS;
 static unsigned int can;
 static char reason[KTLS_SENTENCE];
@@ -139,7 +142,8 @@ static int try_family(void)
 	return ours ? 0 : -EPROTONOSUPPORT;
 }
 
-static void try_versions(void)
+/* 0 or the -errno for which it is not certain. */
+static int try_versions(void)
 {
 	int pair[2];
 	int ret = make_pair(pair);
@@ -150,7 +154,7 @@ static void try_versions(void)
 		snprintf(reason, sizeof(reason), "only TLS 1.2 is assumed, loopback TCP fails: %s",
 			 strerror(-ret));
 		close_pair(pair);
-		return;
+		return ret;
 	}
 	ret = try_version(pair[0], TLS_1_2_VERSION);
 	if (!ret)
@@ -166,30 +170,54 @@ static void try_versions(void)
 			 strerror(-ret));
 	else if (!(can & KTLS_CAN_TLS13))
 		snprintf(reason, sizeof(reason), "this af_ktls carries TLS 1.2, not 1.3 or DTLS");
+	return ret;
+}
+
+/* What is short now may not be so the next time. */
+static bool is_lasting(int ret)
+{
+	return ret != -EMFILE && ret != -ENFILE && ret != -ENOMEM && ret != -ENOBUFS;
 }
 
 static void find_out(void)
 {
 	int ret;
 
+	if (known)
+		return;
+	can = 0;
+	reason[0] = '\0';
 	read_family();
 	ret = try_family();
 	if (ret)
 		snprintf(reason, sizeof(reason), "%s", ktls_explain_socket(-ret));
 	else
-		try_versions();
+		ret = try_versions();
+	known = is_lasting(ret);
 }
 
 unsigned int ktls_available(const char **why)
 {
-	pthread_once(&once, find_out);
+	static _Thread_local char told[KTLS_SENTENCE];
+	unsigned int ret;
+
+	pthread_mutex_lock(&lock);
+	find_out();
+	ret = can;
+	memcpy(told, reason, sizeof(told));
+	pthread_mutex_unlock(&lock);
 	if (why)
-		*why = reason;
-	return can;
+		*why = told;
+	return ret;
 }
 
 int ktls_family(void)
 {
-	pthread_once(&once, find_out);
-	return family;
+	int ret;
+
+	pthread_mutex_lock(&lock);
+	find_out();
+	ret = family;
+	pthread_mutex_unlock(&lock);
+	return ret;
 }

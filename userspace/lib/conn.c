@@ -23,6 +23,8 @@ static int name_peer(SSL *ssl, const char *name)
 {
 	if (is_address(name))
 		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name) == 1;
+	/* rfc9525 6.3: a wildcard stands for a whole label. */
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	return SSL_set_tlsext_host_name(ssl, name) == 1 && SSL_set1_host(ssl, name) == 1;
 }
 
@@ -61,7 +63,7 @@ static bool permits_tls12(const SSL *ssl)
 
 /*
  * A program that takes TLS 1.2 and 1.3 alike gets the one that the kernel can carry. One
- * that excludes 1.2 keeps its wish.
+ * that excludes 1.2 keeps its wish. A server is not too proud for clients that do.
  */
 static int choose_version(struct ktls_conn *conn)
 {
@@ -75,19 +77,28 @@ static int choose_version(struct ktls_conn *conn)
 		return ktls_fail(conn, EAFNOSUPPORT, "%s", why);
 	if (can & KTLS_CAN_TLS13 || !(can & KTLS_CAN_TLS12))
 		return 0;
-	if (permits_tls12(conn->ssl))
-		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
-	else if (conn->flags & KTLS_REQUIRE_KERNEL)
+	if (permits_tls12(conn->ssl)) {
+		conn->caps_on_hello = SSL_is_server(conn->ssl) &&
+				      !(conn->flags & KTLS_REQUIRE_KERNEL);
+		conn->capped = !conn->caps_on_hello;
+	} else if (conn->flags & KTLS_REQUIRE_KERNEL) {
 		return ktls_fail(conn, EOPNOTSUPP,
 				 "the kernel carries TLS 1.2 only: allow it in the SSL_CTX");
+	}
+	if (conn->capped)
+		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
 	return 0;
 }
 
 static int set_up(struct ktls_conn *conn, SSL_CTX *ctx, int tcp_fd, int is_server,
 		  const char *name)
 {
-	int ret = ktls_wire_init(&conn->wire, tcp_fd);
+	int ret;
 
+	if (conn->flags & ~(KTLS_REQUIRE_KERNEL | KTLS_USERSPACE) ||
+	    conn->flags == (KTLS_REQUIRE_KERNEL | KTLS_USERSPACE))
+		return ktls_fail(conn, EINVAL, "flags that libktls does not know or that exclude each other");
+	ret = ktls_wire_init(&conn->wire, tcp_fd);
 	if (ret)
 		return ktls_fail(conn, -ret, "the TCP socket: %s", strerror(-ret));
 	ret = set_up_ssl(conn, ctx, is_server, name);
@@ -150,7 +161,8 @@ void ktls_close(struct ktls_conn *conn)
 	if (!conn)
 		return;
 	/*
-	 * OpenSSL did not see how the connection was closed and would forget the session. rfc5246 7.2.1: not closing properly no longer forbids resumption.
+	 * OpenSSL did not see how the connection was closed and would forget the session.
+	 * rfc5246 7.2.1: not closing properly no longer forbids resumption.
 	 */
 	if (conn->phase == PHASE_OPEN && conn->rx_end >= 0)
 		SSL_set_shutdown(conn->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);

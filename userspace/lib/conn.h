@@ -4,6 +4,7 @@
 #define KTLS_CONN_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -55,10 +56,12 @@ struct ktls_conn {
 	unsigned int flags;
 	enum ktls_phase phase;
 	short events;
+	bool capped;			/* to the newest version that the kernel carries, ... */
+	bool caps_on_hello;		/* ... or will be, for a client that offers it */
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_control control;
 	int rx_end;			/* recv: 1 end of file, -errno dead, 0 open */
-	bool tx_closed;
+	atomic_bool tx_closed;		/* set by a receiver too, beside a sender */
 	int failure;			/* PHASE_FAILED: the -errno */
 	char error[KTLS_SENTENCE];
 	char why_not[KTLS_SENTENCE];

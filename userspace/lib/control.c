@@ -24,6 +24,15 @@ static int refuse(struct ktls_conn *conn, uint8_t description, const char *sente
 	return ktls_fail(conn, EPROTO, "%s", sentence);
 }
 
+/* Counts messages, not pieces: a reader with a small buffer gets many of one record. */
+static int count(struct ktls_conn *conn)
+{
+	if (++conn->control.in_a_row > MAX_IN_A_ROW)
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer sends alerts or handshake messages without end");
+	return 0;
+}
+
 static int take_alert(struct ktls_conn *conn)
 {
 	const uint8_t *alert = conn->control.alert;
@@ -34,7 +43,7 @@ static int take_alert(struct ktls_conn *conn)
 	if (alert[0] != ALERT_WARNING)
 		return ktls_fail(conn, EPROTO, "the peer ended the connection: %s",
 				 SSL_alert_desc_string_long(alert[1]));
-	return 0;
+	return count(conn);
 }
 
 static int take_alert_bytes(struct ktls_conn *conn, const uint8_t *data, size_t len)
@@ -67,7 +76,7 @@ static int take_message(struct ktls_conn *conn)
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a handshake message that has no place here");
 	reply(conn, ALERT_WARNING, SSL_AD_NO_RENEGOTIATION);
-	return 0;
+	return count(conn);
 }
 
 static int take_handshake_bytes(struct ktls_conn *conn, const uint8_t *data, size_t len)
@@ -95,9 +104,8 @@ static int take_handshake_bytes(struct ktls_conn *conn, const uint8_t *data, siz
 
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
 {
-	if (++conn->control.in_a_row > MAX_IN_A_ROW)
-		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
-			      "the peer sends alerts or handshake messages without end");
+	if (!len)
+		return count(conn);
 	switch (type) {
 	case RECORD_ALERT:
 		return take_alert_bytes(conn, data, len);

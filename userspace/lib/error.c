@@ -87,6 +87,13 @@ static int fail_verify(struct ktls_conn *conn)
 			 X509_verify_cert_error_string(SSL_get_verify_result(conn->ssl)));
 }
 
+static bool refuses_version(const struct ktls_conn *conn, int reason)
+{
+	return conn->capped && !SSL_is_server(conn->ssl) &&
+	       (reason == SSL_AD_REASON_OFFSET + SSL_AD_PROTOCOL_VERSION ||
+		reason == SSL_R_UNSUPPORTED_PROTOCOL);
+}
+
 int ktls_fail_ssl(struct ktls_conn *conn)
 {
 	unsigned long code = ERR_get_error();
@@ -98,6 +105,9 @@ int ktls_fail_ssl(struct ktls_conn *conn)
 	if (ERR_GET_LIB(code) == ERR_LIB_SSL) {
 		if (reason == SSL_R_CERTIFICATE_VERIFY_FAILED)
 			return fail_verify(conn);
+		if (refuses_version(conn, reason))
+			return ktls_fail(conn, EPROTO,
+					 "the peer takes no TLS 1.2, and the kernel carries no other: connect in userspace (KTLS_USERSPACE, -userspace)");
 		advice = advice_for(reason);
 	}
 	if (!text)

@@ -72,8 +72,6 @@ static int seal(struct ktls_conn *conn, const void *data, size_t len)
 {
 	int n;
 
-	if (conn->tx_closed)
-		return ktls_fail(conn, EPIPE, "sending on a connection that is closed");
 	ERR_clear_error();
 	n = SSL_write(conn->ssl, data, (int)len);
 	return n == (int)len ? 0 : ktls_fail_ssl(conn);

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 
 #include "conn.h"
+#include "hello.h"
 
 /* Where the connection is kept out of the kernel, or when the program insists: failed. */
 static int settle_in_userspace(struct ktls_conn *conn, int why)
@@ -33,13 +34,31 @@ static int settle(struct ktls_conn *conn)
 	return 0;
 }
 
+/* Before OpenSSL sees the client's first record and chooses. */
+static void cap_version(struct ktls_conn *conn)
+{
+	const struct ktls_wire *wire = &conn->wire;
+	size_t len = ktls_wire_record(wire);
+
+	if (!conn->caps_on_hello || !len)
+		return;
+	conn->caps_on_hello = false;
+	conn->capped = ktls_hello_offers(wire->in + wire->start, len, TLS1_2_VERSION);
+	if (conn->capped)
+		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
+}
+
 /* The next record for OpenSSL, out of the buffer or from TCP. */
 static int receive_record(struct ktls_conn *conn)
 {
 	ssize_t n;
 	int ret;
 
-	while ((ret = ktls_wire_feed(&conn->wire)) == -EAGAIN) {
+	for (;;) {
+		cap_version(conn);
+		ret = ktls_wire_feed(&conn->wire);
+		if (ret != -EAGAIN)
+			return ret;
 		n = ktls_wire_fill(&conn->wire, MSG_DONTWAIT);
 		if (n == -EINTR)
 			continue;
@@ -52,7 +71,6 @@ static int receive_record(struct ktls_conn *conn)
 			return ktls_fail(conn, ECONNRESET,
 					 "the peer closed the connection in the handshake");
 	}
-	return ret;
 }
 
 /* 0: OpenSSL wants the next record, or is done. */

@@ -14,9 +14,18 @@ static int check(struct ktls_conn *conn, int flags, int allowed)
 	return 0;
 }
 
-ssize_t ktls_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
+static int check_sending(struct ktls_conn *conn, int flags)
 {
 	int ret = check(conn, flags, MSG_DONTWAIT | MSG_MORE);
+
+	if (!ret && conn->tx_closed)
+		return ktls_fail(conn, EPIPE, "sending on a connection that is closed");
+	return ret;
+}
+
+ssize_t ktls_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
+{
+	int ret = check_sending(conn, flags);
 
 	if (ret || !len)
 		return ret;
@@ -25,18 +34,22 @@ ssize_t ktls_send(struct ktls_conn *conn, const void *data, size_t len, int flag
 
 ssize_t ktls_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 {
-	int ret = check(conn, flags, MSG_DONTWAIT);
+	ssize_t n = check(conn, flags, MSG_DONTWAIT);
 
-	if (ret || !len)
-		return ret;
+	if (n || !len)
+		return n;
 	if (conn->rx_end)
 		return conn->rx_end < 0 ? conn->rx_end : 0;
-	return conn->path->recv(conn, data, len, flags);
+	n = conn->path->recv(conn, data, len, flags);
+	/* rfc5246 7.2.2: a fatal alert, of either side, ends the connection. */
+	if (conn->rx_end < 0)
+		conn->tx_closed = true;
+	return n;
 }
 
 ssize_t ktls_sendfile(struct ktls_conn *conn, int file_fd, off_t *offset, size_t len)
 {
-	int ret = check(conn, 0, 0);
+	int ret = check_sending(conn, 0);
 
 	if (ret || !len)
 		return ret;

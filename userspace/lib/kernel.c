@@ -39,7 +39,7 @@ static void send_reply(struct ktls_conn *conn)
 	struct ktls_control *c = &conn->control;
 	ssize_t n;
 
-	if (!c->has_reply || conn->tx_closed)
+	if (!c->has_reply)
 		return;
 	n = send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
 	c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
@@ -207,6 +207,9 @@ static int kernel_shutdown(struct ktls_conn *conn)
 {
 	send_reply(conn);
 	conn->tx_closed = true;
+	/* A close_notify behind a fatal alert is one record too many: ktls_close sends the FIN. */
+	if (conn->rx_end < 0)
+		return 0;
 	if (!shutdown(conn->fd, SHUT_WR) || errno == ENOTCONN)
 		return 0;
 	return explain_send(conn, errno);

@@ -25,15 +25,18 @@ static X509 *self_signed(EVP_PKEY *key)
 	return cert;
 }
 
-static void use_fresh_certificate(SSL_CTX *ctx, int ec)
+/* One key of a kind is enough: making an RSA key takes seconds in an emulated guest. */
+static void use_certificate(SSL_CTX *ctx, int ec)
 {
-	EVP_PKEY *key = ec ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
-	X509 *cert = self_signed(key);
+	static EVP_PKEY *keys[2];
+	static X509 *certs[2];
 
-	SSL_CTX_use_certificate(ctx, cert);
-	SSL_CTX_use_PrivateKey(ctx, key);
-	X509_free(cert);
-	EVP_PKEY_free(key);
+	if (!keys[ec]) {
+		keys[ec] = ec ? EVP_EC_gen("P-256") : EVP_RSA_gen(2048);
+		certs[ec] = self_signed(keys[ec]);
+	}
+	SSL_CTX_use_certificate(ctx, certs[ec]);
+	SSL_CTX_use_PrivateKey(ctx, keys[ec]);
 }
 
 int pair_init(struct pair *pair, const char *ciphers, int ec)
@@ -43,8 +46,8 @@ int pair_init(struct pair *pair, const char *ciphers, int ec)
 	*pair = (struct pair){ .fd = { -1, -1 } };
 	pair->client_ctx = SSL_CTX_new(TLS_client_method());
 	pair->server_ctx = SSL_CTX_new(TLS_server_method());
-	use_fresh_certificate(pair->server_ctx, ec);
-	use_fresh_certificate(pair->client_ctx, ec);
+	use_certificate(pair->server_ctx, ec);
+	use_certificate(pair->client_ctx, ec);
 	SSL_CTX_set_session_id_context(pair->server_ctx, id, sizeof(id));
 	SSL_CTX_set_dh_auto(pair->server_ctx, 1);
 	SSL_CTX_set_max_proto_version(pair->client_ctx, TLS1_2_VERSION);

@@ -11,7 +11,7 @@ struct pair {
 	int fd[2];		/* client's end, server's end */
 };
 
-/* Contexts with a fresh certificate of the kind that the cipher list wants (ec or RSA). */
+/* Contexts with a certificate of the kind that the cipher list wants (ec or RSA). */
 int pair_init(struct pair *pair, const char *ciphers, int ec);
 /* A new connection; -errno of the side that failed. session may be NULL. */
 int pair_connect(struct pair *pair, SSL_SESSION *session, unsigned int flags);

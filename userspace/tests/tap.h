@@ -17,6 +17,19 @@ static int tap_count, tap_failed;
 	fflush(stdout);							\
 } while (0)
 
+#define skip(why, ...) do {						\
+	printf("ok %d - ", ++tap_count);				\
+	printf(__VA_ARGS__);						\
+	printf(" # SKIP %s\n", why);					\
+} while (0)
+
+/* For main to return: all of it skipped. */
+static inline int tap_skip(const char *why)
+{
+	printf("1..0 # SKIP %s\n", why);
+	return 0;
+}
+
 static inline int tap_done(void)
 {
 	printf("1..%d\n", tap_count);
