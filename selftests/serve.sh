@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # ktls serve hands files of 0 bytes to 8 MiB to curl, openssl s_client and gnutls-cli, with
-# each cipher.
+# each cipher. timeout=500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
