@@ -21,6 +21,8 @@
  * @iv_len: bytes of what the UAPI calls iv
  * @explicit_len: bytes of the nonce that travel in each TLS 1.2 record (RFC 5288 3), 0
  *	where the nonce is the iv XOR the sequence number (RFC 7905 2)
+ * @rereads: visits the plaintext for the tag and again for the ciphertext, so it must not
+ *	lie where others may write to it meanwhile
  * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte
  * @info_len: size of the struct
  * @key_at: offset of the key in the struct; likewise @salt_at, @iv_at, @seq_at
@@ -33,6 +35,7 @@ struct ktls_cipher {
 	u8 salt_len;
 	u8 iv_len;
 	u8 explicit_len;
+	bool rereads;
 	u8 iv_prefix;
 	u8 info_len;
 	u8 key_at;
