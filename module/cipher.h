@@ -21,6 +21,8 @@
  * @iv_len: bytes of what the UAPI calls iv
  * @explicit_len: bytes of the nonce that travel in each TLS 1.2 record (RFC 5288 3), 0
  *	where the nonce is the iv XOR the sequence number (RFC 7905 2)
+ * @rereads: visits the plaintext for the tag and again for the ciphertext, so it must not
+ *	lie where others may write to it meanwhile
  * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte
  * @failed_max: DTLS: records with a wrong tag after which a key is given up (rfc9325 4.4,
  *	rfc9147 4.5.3)
@@ -35,6 +37,7 @@ struct ktls_cipher {
 	u8 salt_len;
 	u8 iv_len;
 	u8 explicit_len;
+	bool rereads;
 	u8 iv_prefix;
 	u64 failed_max;
 	u8 info_len;

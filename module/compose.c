@@ -199,7 +199,7 @@ void ktls_compose_drop(struct ktls_tx *tx)
  * @ks: socket with a TX key; the open record has room
  * @type: content type, the open record's if there is one
  * @from: the payload; advances by what was taken
- * @splice: take pages by reference where possible
+ * @splice: take pages by reference where possible and right
  *
  * Context: process, tx.dir.lock held.
  * Return: bytes taken, at least 1; -EFAULT, -ENOMEM.
@@ -216,7 +216,7 @@ ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, struct iov_iter *from
 		if (ret)
 			return ret;
 	}
-	if (splice)
+	if (splice && !tx->dir.cipher->rereads)
 		ret = append_splice(ks, from, len);
 	if (!ret)
 		ret = append_copy(ks, from, len);

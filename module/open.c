@@ -309,14 +309,19 @@ static bool queue_is_full(const struct ktls_rx *rx, const struct ktls_header *he
 	       skb_queue_len_lockless(&rx->controls) >= KTLS_CONTROL_MAX;
 }
 
+static bool fits_reader(const struct ktls_dir *dir, const struct ktls_header *header, u32 room)
+{
+	return header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
+	       header->payload_len <= room && !dir->cipher->rereads;
+}
+
 static int open_record(struct ktls_sock *ks, const struct ktls_header *header,
 		       struct iov_iter *to, u32 room)
 {
 	struct sk_buff *skb;
 	int ret;
 
-	if (to && header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
-	    header->payload_len <= room) {
+	if (to && fits_reader(&ks->rx.dir, header, room)) {
 		ret = open_direct(ks, header, to);
 		if (!ret) {
 			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DIRECT);

@@ -624,11 +624,17 @@ static bool is_from_peer(struct ktls_sock *ks, struct sk_buff *skb)
 	return sender == ks;
 }
 
+/* UDP's own memory of it goes with that of the next one that the carrier's reader takes. */
+static void release_later(struct sock *csk, struct sk_buff *skb)
+{
+	udp_sk(csk)->forward_deficit += skb->truesize;
+}
+
 /* Takes a datagram out of the carrier's queue, unless somebody else just did. */
 static bool unqueue(struct sock *csk, struct sk_buff *skb)
 {
 	return !__sk_queue_drop_skb(csk, &udp_sk(csk)->reader_queue, skb, MSG_PEEK,
-				    udp_skb_destructor);
+				    release_later);
 }
 
 /* Whether the datagram is no longer the carrier's. */

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # ktls connect talks with openssl s_server, gnutls-serv and nginx: 0 bytes to 8 MiB, both
-# directions at once, with each cipher. nginx leaves the records to the kernel's own TLS.
+# directions at once, with each cipher. nginx leaves the records to the kernel's own
+# TLS. timeout=500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -10,11 +11,13 @@ sizes=(0 1 16385 100000 8388608)
 small=100000 large=8388608
 port=4435
 
-# dial SUITE: standard input to the server, its answer to got
+# dial SUITE COMMAND...: the command's output to the server, its answer to got. The command
+# starts behind the mark.
 dial() {
 	mark
 	"$ktls" connect -brief -CAfile server.pem -servername localhost -tls1_2 -cipher "$1" \
-		-require-kernel "localhost:$port" >got 2>client.err || { cat client.err; return 1; }
+		-require-kernel "localhost:$port" < <("${@:2}") >got 2>client.err ||
+		{ cat client.err; return 1; }
 	grep "$1, kernel" client.err
 }
 
@@ -24,7 +27,7 @@ carried() { in_kernel 1 "$(size_of "$1")" "$(size_of got)"; }
 # fetch SUITE SIZE: by HTTP. nginx drops clients that end their direction early.
 fetch() {
 	get "site/$2" >request
-	dial "$1" < <(until_then request alerted) && head -n 1 got | grep -qi '^HTTP/1.. 200' &&
+	dial "$1" until_then request alerted && head -n 1 got | grep -qi '^HTTP/1.. 200' &&
 		tail -c "$2" got | cmp - "site/$2" && carried request
 }
 
@@ -36,7 +39,7 @@ upload() {
 		cat "site/$2"
 	} >request
 	rm -f site/new
-	dial "$1" < <(until_then request alerted) && head -n 1 got | grep '201 Created' &&
+	dial "$1" until_then request alerted && head -n 1 got | grep '201 Created' &&
 		cmp site/new "site/$2" && carried request
 }
 
@@ -48,12 +51,12 @@ s_server() {	# SUITE OPTION...
 # The server leaves at our close_notify.
 both_directions() {
 	s_server "$1" -naccept 1 < <(endless "site/$small")
-	dial "$1" < <(until_then "site/$large" arrived got "$small") && ended server &&
+	dial "$1" until_then "site/$large" arrived got "$small" && ended server &&
 		cmp got "site/$small" && cmp server.out "site/$large" && carried "site/$large"
 }
 
 # It echoes lines.
-echoed() { dial "$1" <lines && cmp got lines && carried lines; }
+echoed() { dial "$1" cat lines && cmp got lines && carried lines; }
 
 nginx_conf() {
 	cat <<-END

@@ -10,8 +10,15 @@ export LC_ALL=C
 ktls=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/userspace/build/ktls
 work=$(mktemp -d -p /dev/shm)
 declare -A pids=()
-count=0 failed=0
-trap 'kill -KILL "${pids[@]}" 2>/dev/null; rm -rf "$work"' EXIT
+count=0 failed=0 finished=''
+
+# A script that ends in the middle of a test says why.
+leave() {
+	[ -n "$finished" ] || cat ok.out >&2
+	kill -KILL "${pids[@]}" 2>/dev/null
+	rm -rf "$work"
+}
+trap leave EXIT
 cd "$work" || exit 1
 
 # The ciphers as OpenSSL and as GnuTLS call them.
@@ -40,6 +47,7 @@ ok() {
 }
 
 finish() {
+	finished=1
 	echo "1..$count"
 	exit $failed
 }
@@ -47,10 +55,9 @@ finish() {
 # is WHAT IS WANTED
 is() { [ "$2" = "$3" ] || { echo "$1: $2, not $3"; return 1; }; }
 
-# await SECONDS COMMAND...: until the command is content
+# await COMMAND...: until the command is content; what takes this long has failed
 await() {
-	local until=$((SECONDS + $1))
-	shift
+	local until=$((SECONDS + 120))
 	until "$@"; do
 		[ $SECONDS -lt $until ] || { echo "in vain: $*"; return 1; }
 		sleep 0.1
@@ -92,7 +99,7 @@ arrived() { [ "$(size_of "$1")" -ge "$2" ]; }
 # The file, then no end of file for as long as somebody reads.
 endless() { exec tail -c +1 -f "$1"; }
 # The file, then end of file when the command is content.
-until_then() { cat "$1"; shift; await 60 "$@"; }
+until_then() { cat "$1"; shift; await "$@"; }
 
 get() { printf 'GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1"; }
 
@@ -129,24 +136,31 @@ start_at() {
 	local port=$1
 	shift
 	start "$@"
-	await 20 listens "$port" || { cat "$1.err"; exit 1; }
+	await listens "$port" || { cat "$1.err"; exit 1; }
 }
 
 # ---- /proc/net/ktls_stat, without a process for each figure: they are slow in a guest ----
 
 declare -A before=() grown=()
 
-mark() {
-	local name value
-	while read -r name value; do before[$name]=$value; done </proc/net/ktls_stat
+# To grown, what has come to each counter since mark. The file is read at once: read alone
+# would seek back, in a text that has other lengths by then.
+measure() {
+	local lines line name
+	mapfile -t lines </proc/net/ktls_stat
+	for line in "${lines[@]}"; do
+		name=${line%%[[:space:]]*}
+		grown[$name]=$((${line##*[[:space:]]} - ${before[$name]-0}))
+	done
 }
 
-# To grown, what has come to each counter since mark.
-measure() {
-	local name value
-	while read -r name value; do
-		grown[$name]=$((value - before[$name]))
-	done </proc/net/ktls_stat
+mark() {
+	local name
+	before=()
+	measure
+	for name in "${!grown[@]}"; do
+		before[$name]=${grown[$name]}
+	done
 }
 
 unbound() {
@@ -172,8 +186,34 @@ nothing_bad() {
 # in_kernel CONNECTIONS SENT RECEIVED: since mark, of application data, to the byte. Alerts
 # have two bytes; keys to send with are counted for a command's probe of the kernel, too.
 in_kernel() {
-	await 20 unbound && is "keys to receive" "${grown[KtlsRxKeys]}" "$1" &&
+	await unbound && is "keys to receive" "${grown[KtlsRxKeys]}" "$1" &&
 		is "bytes sealed" $((grown[KtlsTxBytes] - 2 * grown[KtlsTxControl])) "$2" &&
 		is "bytes opened" $((grown[KtlsRxBytes] - 2 * grown[KtlsRxControl])) "$3" &&
 		nothing_bad
+}
+
+# ---- ktls listen, and a client that takes one file and gives another, at once ----
+
+# exchange CLIENT SUITE DOWN UP: CLIENT is a function, given SUITE and UP, that takes the
+# file DOWN and gives UP, both of site
+exchange() {
+	local suite=$2 down=site/$3 up=site/$4 status=0
+	mark
+	start_at "$port" listener "$ktls" listen -brief -cert server.pem -key server.key -tls1_2 \
+		-cipher "$suite" -require-kernel "$port" < <(until_then "$down" heard "$1" "$up")
+	"$1" "$suite" "$up" >got 2>client.err || status=$?
+	ended listener && grep "$suite, kernel" listener.err && is "status of $1" "$status" 0 &&
+		cmp got "$down" && cmp listener.out "$up" && in_kernel 1 "$3" "$4" && return
+	cat client.err listener.err
+	return 1
+}
+
+# heard CLIENT FILE: has it come, and its end, from clients that tell that and stay?
+heard() {
+	arrived listener.out "$(size_of "$2")" && { [ "$1" = s_client ] || alerted; }
+}
+
+s_client() {
+	openssl s_client -quiet -connect "localhost:$port" -CAfile server.pem -tls1_2 \
+		-verify_return_error -cipher "$1" -keylogfile keys < <(endless "$2")
 }

@@ -162,6 +162,37 @@ TEST_F(proc, many_sockets)
 	EXPECT_EQ(1, sockets(self->fd, &line));
 }
 
+/* The column "sockets" of a protocol. */
+static long protocol_sockets(const char *protocol)
+{
+	FILE *file = fopen("/proc/thread-self/net/protocols", "r");
+	long sockets, found = -1;
+	char name[32];
+
+	while (file && fscanf(file, "%31s", name) == 1) {
+		if (fscanf(file, "%*d %ld", &sockets) == 1 && !strcmp(name, protocol))
+			found = sockets;
+		if (fscanf(file, "%*[^\n]"))
+			break;
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+TEST_F(proc, counted)
+{
+	int fds[10], i;
+
+	EXPECT_EQ(1, protocol_sockets("AF_KTLS"));
+	for (i = 0; i < 10; i++)
+		fds[i] = socket(AF_KTLS, SOCK_STREAM, 0);
+	EXPECT_EQ(11, protocol_sockets("AF_KTLS"));
+	for (i = 0; i < 10; i++)
+		close(fds[i]);
+	EXPECT_EQ(1, protocol_sockets("AF_KTLS"));
+}
+
 /* Each namespace sees its own. */
 TEST_F(proc, namespaces)
 {
@@ -199,8 +230,10 @@ TEST_F(proc, current)
 
 TEST_F(proc, traffic)
 {
-	uint8_t type;
+	/* CCM visits the plaintext twice, so that nobody may change it meanwhile. */
+	bool by_reference = variant->cipher != TLS_CIPHER_AES_CCM_128;
 	int file = memfd_create("proc", 0);
+	uint8_t type;
 
 	fill(data, sizeof(data), 0);
 	ASSERT_EQ(20000, send(self->fd, data, 20000, 0));
@@ -214,10 +247,10 @@ TEST_F(proc, traffic)
 	ASSERT_EQ(10000, write(file, data, 10000));
 	lseek(file, 0, SEEK_SET);
 	ASSERT_EQ(10000, sendfile(self->fd, file, NULL, 10000));
-	EXPECT_LT(0, stat_of("KtlsTxSpliced"));
+	EXPECT_EQ(by_reference, stat_of("KtlsTxSpliced") > 0);
 	ASSERT_EQ(0, peer_send(&self->peer, DATA, data, 16384));
 	ASSERT_EQ(16384, recv(self->fd, payload, sizeof(payload), MSG_WAITALL));
-	EXPECT_EQ(1, stat_of("KtlsRxDirect"));
+	EXPECT_EQ(by_reference, stat_of("KtlsRxDirect"));
 	ASSERT_EQ(0, peer_send(&self->peer, ALERT, "\1\132", 2));
 	ASSERT_EQ(2, recv_type(self->fd, payload, 100, 0, &type));
 	EXPECT_EQ(2, stat_of("KtlsRxRecords"));

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # ktls serve hands files of 0 bytes to 8 MiB to curl, openssl s_client and gnutls-cli, with
-# each cipher.
+# each cipher. timeout=500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -60,7 +60,8 @@ for suite in "${suites[@]}"; do
 	start_at $port server "$ktls" serve -cert server.pem -key server.key -port $port \
 		-tls1_2 -cipher "$suite" -require-kernel site
 	ok "$suite: curl, ${#sizes[@]} files over one connection" by_curl "$suite"
-	ok "$suite: with sendfile" [ "${grown[KtlsTxSpliced]}" -gt 500 ]
+	# CCM has to copy: it visits the plaintext twice.
+	[[ $suite = *CCM ]] || ok "$suite: with sendfile" [ "${grown[KtlsTxSpliced]}" -gt 500 ]
 	for size in "${sizes[@]}"; do
 		ok "$suite: openssl s_client, $size bytes" by_openssl "$suite" "$size"
 	done

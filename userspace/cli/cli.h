@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* Exit statuses, as ktls(1) lists them. */
 enum status {
@@ -25,5 +26,8 @@ extern const struct verb verb_serve, verb_connect, verb_listen, verb_stat;
 
 /* "ktls: ..." and a newline to standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What came from outside must not forge lines or move the terminal's cursor. */
+void print_safely(FILE *out, const char *text, size_t len);
 
 #endif

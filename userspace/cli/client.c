@@ -16,7 +16,9 @@
 #define REQUEST_MS	60000	/* for a whole request, or idle between two */
 #define STALL_MS	60000	/* without one byte taken */
 #define LINGER_MS	2000
-#define TURN		(1 << 20)	/* bytes sent before others have their turn */
+/* What a client gets before others have their turn. */
+#define STEPS		16
+#define STEP_BYTES	(256 << 10)
 
 static void give_time(struct client *c, int ms)
 {
@@ -64,16 +66,6 @@ void client_time_out(const struct client *c)
 		complain("%s: the request took too long", c->name);
 }
 
-/* What came from outside must not forge lines or move the terminal's cursor. */
-static void print_safely(const char *s)
-{
-	for (; *s; s++)
-		if ((unsigned char)*s > ' ' && (unsigned char)*s < 127)
-			putchar(*s);
-		else
-			printf("\\x%02x", (unsigned char)*s);
-}
-
 static void log_request(const struct client *c)
 {
 	double seconds = (double)(clock_ms() - c->request_ms) / 1000;
@@ -84,9 +76,9 @@ static void log_request(const struct client *c)
 	gmtime_r(&now, &tm);
 	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	printf("%s %s ", date, c->name);
-	print_safely(c->request.method);
+	print_safely(stdout, c->request.method, strlen(c->request.method));
 	putchar(' ');
-	print_safely(c->request.target);
+	print_safely(stdout, c->request.target, strlen(c->request.target));
 	printf(" %d %llu %.3f %s %s %s\n", c->reply.status, (unsigned long long)c->body_sent,
 	       seconds, ktls_version(c->conn), ktls_cipher(c->conn),
 	       ktls_in_kernel(c->conn) ? "kernel" : "userspace");
@@ -187,8 +179,8 @@ static ssize_t send_some(struct client *c)
 	if (c->head_sent < r->head_len)
 		return ktls_send(c->conn, r->head + c->head_sent, r->head_len - c->head_sent,
 				 left ? MSG_MORE : 0);
-	if (left > TURN)
-		left = TURN;
+	if (left > STEP_BYTES)
+		left = STEP_BYTES;
 	if (r->text)
 		return ktls_send(c->conn, r->text + r->offset, left, 0);
 	return ktls_sendfile(c->conn, r->file, &r->offset, left);
@@ -288,13 +280,11 @@ static bool run_state(struct client *c, const struct client_policy *policy)
 
 void client_run(struct client *c, const struct client_policy *policy)
 {
-	uint64_t before = c->body_sent;
+	int i;
 
-	while (run_state(c, policy)) {
-		/* The socket is still writable: epoll brings us back. */
-		if (c->state == CLIENT_GETS && c->body_sent - before >= TURN) {
-			c->want = POLLOUT;
+	for (i = 0; i < STEPS; i++)
+		if (!run_state(c, policy))
 			return;
-		}
-	}
+	/* What it goes on with, a request behind the last too, brings us back. */
+	c->want = POLLIN | POLLOUT;
 }

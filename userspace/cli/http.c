@@ -87,6 +87,18 @@ static int decode_path(const char *target, char out[HTTP_PATH_MAX])
 	return 0;
 }
 
+/*
+ * rfc9110 5.5: no control characters but tabs. A lone CR or LF ends a line to some, and
+ * parts of the request come back in the reply.
+ */
+static bool is_clean(const char *s)
+{
+	for (; *s; s++)
+		if (((unsigned char)*s < ' ' && *s != '\t') || *s == 127)
+			return false;
+	return true;
+}
+
 static char *next_word(char **at)
 {
 	char *word = strsep(at, " ");
@@ -104,7 +116,7 @@ static int parse_request_line(char *line, struct http_request *r, struct seen *s
 		return 400;
 	r->method = method;
 	r->target = target;
-	if (strncmp(version, "HTTP/", 5))
+	if (!is_clean(method) || !is_clean(target) || strncmp(version, "HTTP/", 5))
 		return 400;
 	if (strcmp(version, "HTTP/1.1") && strcmp(version, "HTTP/1.0"))
 		return 505;
@@ -186,7 +198,7 @@ static int parse_field(char *line, struct http_request *r, struct seen *seen)
 	size_t len;
 
 	/* rfc9112 5.1: no blank between name and colon; 5.2: folding is obsolete. */
-	if (!value || value == line || strcspn(line, " \t") < (size_t)(value - line))
+	if (!is_clean(line) || !value || value == line || strcspn(line, " \t") < (size_t)(value - line))
 		return 400;
 	*value++ = '\0';
 	value += strspn(value, " \t");
@@ -221,6 +233,9 @@ int http_parse(char *head, size_t len, struct http_request *r)
 		return 400;
 	/* The empty line: each line before it keeps its CRLF. */
 	head[len - 2] = '\0';
+	/* rfc9112 2.2: an empty line before the request is let pass. */
+	if (!strncmp(head, "\r\n", 2))
+		head += 2;
 	line = next_line(&head);
 	status = line ? parse_request_line(line, r, &seen) : 400;
 	while (!status && (line = next_line(&head)))

@@ -27,6 +27,17 @@ void complain(const char *format, ...)
 	va_end(args);
 }
 
+void print_safely(FILE *out, const char *text, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (text[i] > ' ' && text[i] < 127 && text[i] != '\\')
+			fputc(text[i], out);
+		else
+			fprintf(out, "\\x%02x", (unsigned char)text[i]);
+}
+
 static const struct verb *find_verb(const char *name)
 {
 	size_t i;

@@ -46,20 +46,30 @@ static const struct usage usage = {
 	options,
 };
 
-static enum status serve_one(SSL_CTX *ctx, int listener)
+static int accept_one(int listener)
 {
-	enum status status;
 	int fd;
 
 	do {
 		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
-	if (fd < 0) {
+	if (fd < 0)
 		complain("accept: %s", strerror(errno));
-		return STATUS_NETWORK;
-	}
-	status = session(ctx, fd, NULL, &args.tls, &args.talk);
-	close(fd);
+	return fd;
+}
+
+static enum status serve(SSL_CTX *ctx, int listener)
+{
+	enum status status;
+	int fd;
+
+	do {
+		fd = accept_one(listener);
+		if (fd < 0)
+			return STATUS_NETWORK;
+		status = session(ctx, fd, NULL, &args.tls, &args.talk);
+		close(fd);
+	} while (args.keep);
 	return status;
 }
 
@@ -82,9 +92,7 @@ static int run(int argc, char **argv)
 		net_local_name(fd, name);
 		if (!args.talk.quiet)
 			complain("listening on %s", name);
-		do {
-			status = serve_one(ctx, fd);
-		} while (args.keep);
+		status = serve(ctx, fd);
 		close(fd);
 	}
 	SSL_CTX_free(ctx);

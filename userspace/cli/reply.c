@@ -121,7 +121,7 @@ static void reply_file(struct reply *r, int file, const struct stat *st, const c
 
 	make_tag(st, tag);
 	status = choose_range(q, st->st_size, tag, &first, &len);
-	if (q->if_none_match && strstr(q->if_none_match, tag))
+	if (q->if_none_match && (strstr(q->if_none_match, tag) || !strcmp(q->if_none_match, "*")))
 		status = 304;
 	if (status == 416 || status == 304)
 		close(file);

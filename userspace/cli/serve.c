@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,10 +15,12 @@
 
 struct arguments {
 	struct tls_options tls;
-	const char *port, *bind;
+	const char *port, *bind, *clients;
 };
 
-static struct arguments args = { .port = "4433", .bind = "" };
+static struct arguments args = {
+	.port = "4433", .bind = "", .clients = "4096",
+};
 
 static const struct option options[] = {
 	TLS_OPTION_CERT(&args.tls),
@@ -26,6 +30,8 @@ static const struct option options[] = {
 	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
 	{ "port", "N", "TCP port, 0 for a free one (default: 4433)", .value = &args.port },
 	{ "bind", "ADDRESS", "listen there only (default: everywhere)", .value = &args.bind },
+	{ "clients", "N", "connections at a time; others wait (default: 4096)",
+	  .value = &args.clients },
 	TLS_OPTION_CIPHER(&args.tls),
 	TLS_OPTION_TLS12(&args.tls),
 	TLS_OPTION_TLS13(&args.tls),
@@ -72,9 +78,9 @@ static void say_how(void)
 		complain("in userspace: %s", why);
 }
 
-static enum status serve(SSL_CTX *ctx, int listener, const char *directory)
+static enum status serve(SSL_CTX *ctx, int listener, const char *directory,
+			 unsigned int clients_max)
 {
-	char name[NET_NAME];
 	enum status status;
 	int root = site_root(directory);
 
@@ -83,9 +89,7 @@ static enum status serve(SSL_CTX *ctx, int listener, const char *directory)
 		return STATUS_LOCAL;
 	}
 	say_how();
-	net_local_name(listener, name);
-	printf("listening on %s\n", name);
-	status = server_run(ctx, listener, root, tls_flags(&args.tls));
+	status = server_run(ctx, listener, root, tls_flags(&args.tls), clients_max);
 	close(root);
 	return status;
 }
@@ -100,16 +104,28 @@ static bool kernel_is_there(void)
 	return false;
 }
 
+/* 0: not a number from 1 on. */
+static unsigned int read_count(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *end || n < 1 || n > INT_MAX ? 0 : (unsigned int)n;
+}
+
 static int run(int argc, char **argv)
 {
 	enum status status = STATUS_NETWORK;
 	struct endpoint at;
 	SSL_CTX *ctx;
 	int i = parse_options(argc, argv, &usage);
+	unsigned int clients_max = read_count(args.clients);
 	int listener;
 
 	if (argc - i != 1)
 		misused(argv[0], "one DIRECTORY, please");
+	if (!clients_max)
+		misused(argv[0], "-clients %s: a number from 1 on, please", args.clients);
 	if (snprintf(at.host, sizeof(at.host), "%s", args.bind) >= (int)sizeof(at.host) ||
 	    snprintf(at.port, sizeof(at.port), "%s", args.port) >= (int)sizeof(at.port))
 		misused(argv[0], "-bind or -port is too long");
@@ -121,7 +137,7 @@ static int run(int argc, char **argv)
 	SSL_CTX_set_alpn_select_cb(ctx, choose_http, NULL);
 	listener = net_listen(&at);
 	if (listener >= 0) {
-		status = serve(ctx, listener, argv[i]);
+		status = serve(ctx, listener, argv[i], clients_max);
 		close(listener);
 	}
 	SSL_CTX_free(ctx);

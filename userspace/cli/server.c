@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,8 +25,9 @@ struct server {
 	SSL_CTX *ctx;
 	unsigned int flags;
 	int epoll, listener, signals;
-	bool accepting;
+	bool accepting, told_full;
 	struct client *clients;
+	unsigned int clients_count, clients_max;
 	struct client_policy policy;
 	int64_t ticked_ms;
 	int64_t stop_ms;	/* when the last client is cut off */
@@ -51,12 +53,15 @@ static void pause_accepting(struct server *s, bool pause)
 	watch(s, pause ? EPOLL_CTL_DEL : EPOLL_CTL_ADD, s->listener, POLLIN, &listener_tag);
 }
 
-static void drop_client(struct client *c)
+/* There is room for another then. */
+static void drop_client(struct server *s, struct client *c)
 {
 	if (c->next)
 		c->next->prev = c->prev;
 	*c->prev = c->next;
 	client_free(c);
+	s->clients_count--;
+	pause_accepting(s, s->policy.stopping);
 }
 
 /* From the TCP socket to the descriptor of the data path; the former is not needed again. */
@@ -85,7 +90,7 @@ static void run_client(struct server *s, struct client *c)
 
 	client_run(c, &s->policy);
 	if (!watch_client(s, c, wanted))
-		drop_client(c);
+		drop_client(s, c);
 }
 
 static void add_client(struct server *s, int fd)
@@ -104,15 +109,27 @@ static void add_client(struct server *s, int fd)
 	if (c->next)
 		c->next->prev = &c->next;
 	s->clients = c;
+	s->clients_count++;
 	if (!watch(s, EPOLL_CTL_ADD, fd, c->want, c))
-		drop_client(c);
+		drop_client(s, c);
+}
+
+static bool has_room(struct server *s)
+{
+	if (s->clients_count < s->clients_max)
+		return true;
+	if (!s->told_full)
+		complain("%u clients: others wait until one leaves (-clients)", s->clients_max);
+	s->told_full = true;
+	pause_accepting(s, true);
+	return false;
 }
 
 static void accept_clients(struct server *s)
 {
 	int i, fd;
 
-	for (i = 0; i < ACCEPTS; i++) {
+	for (i = 0; i < ACCEPTS && has_room(s); i++) {
 		fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0) {
 			add_client(s, fd);
@@ -138,7 +155,7 @@ static void begin_stop(struct server *s)
 	for (c = s->clients; c; c = next) {
 		next = c->next;
 		if (c->state == CLIENT_SHAKES_HANDS) {
-			drop_client(c);
+			drop_client(s, c);
 		} else if (c->state == CLIENT_ASKS && !c->in_len) {
 			c->state = CLIENT_LEAVES;
 			c->deadline_ms = s->stop_ms;
@@ -174,10 +191,9 @@ static void tick(struct server *s)
 		if (now < c->deadline_ms)
 			continue;
 		client_time_out(c);
-		drop_client(c);
+		drop_client(s, c);
 	}
-	if (!s->policy.stopping)
-		pause_accepting(s, false);
+	pause_accepting(s, s->policy.stopping);
 }
 
 static bool dispatch(struct server *s, const struct epoll_event *event)
@@ -242,10 +258,20 @@ static bool set_up(struct server *s)
 	       watch(s, EPOLL_CTL_ADD, s->listener, POLLIN, &listener_tag);
 }
 
-enum status server_run(SSL_CTX *ctx, int listener, int root, unsigned int flags)
+static void announce(int listener)
+{
+	char name[NET_NAME];
+
+	net_local_name(listener, name);
+	printf("listening on %s\n", name);
+}
+
+enum status server_run(SSL_CTX *ctx, int listener, int root, unsigned int flags,
+		       unsigned int clients_max)
 {
 	struct server s = {
 		.ctx = ctx, .listener = listener, .flags = flags, .policy.root = root,
+		.clients_max = clients_max,
 	};
 
 	set_nonblocking(listener);
@@ -253,9 +279,11 @@ enum status server_run(SSL_CTX *ctx, int listener, int root, unsigned int flags)
 		complain("epoll: %s", strerror(errno));
 		return STATUS_LOCAL;
 	}
+	/* From here on connections and signals are taken as they should. */
+	announce(listener);
 	loop(&s);
 	while (s.clients)
-		drop_client(s.clients);
+		drop_client(&s, s.clients);
 	close(s.signals);
 	close(s.epoll);
 	return STATUS_OK;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,11 +31,15 @@ static void log_key(const SSL *ssl, const char *line)
 	fflush(keylog);
 }
 
+/* Whoever reads the file reads the connections. */
 static bool set_keylog(SSL_CTX *ctx, const char *name)
 {
+	int fd;
+
 	if (!name)
 		return true;
-	keylog = fopen(name, "ae");
+	fd = open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	keylog = fd < 0 ? NULL : fdopen(fd, "a");
 	if (!keylog) {
 		complain("-keylogfile %s: %s", name, strerror(errno));
 		return false;
@@ -159,6 +164,15 @@ static bool set_alpn(SSL_CTX *ctx, const char *names, bool is_server)
 	return true;
 }
 
+static SSL_CTX *begin(const SSL_METHOD *method)
+{
+	SSL_CTX *ctx = SSL_CTX_new(method);
+
+	if (!ctx)
+		complain_ssl("OpenSSL:", "no TLS");
+	return ctx;
+}
+
 static SSL_CTX *finish(SSL_CTX *ctx, bool good)
 {
 	if (good)
@@ -169,8 +183,10 @@ static SSL_CTX *finish(SSL_CTX *ctx, bool good)
 
 SSL_CTX *tls_client(const struct tls_options *o)
 {
-	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *ctx = begin(TLS_client_method());
 
+	if (!ctx)
+		return NULL;
 	SSL_CTX_set_verify(ctx, o->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
 	return finish(ctx, set_common(ctx, o) && set_alpn(ctx, o->alpn, false) &&
 		      (o->insecure || set_trust(ctx, o)));
@@ -179,8 +195,10 @@ SSL_CTX *tls_client(const struct tls_options *o)
 SSL_CTX *tls_server(const struct tls_options *o)
 {
 	static const unsigned char id[] = "ktls";
-	SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+	SSL_CTX *ctx = begin(TLS_server_method());
 
+	if (!ctx)
+		return NULL;
 	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_dh_auto(ctx, 1);
 	SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
@@ -220,9 +238,16 @@ static void describe_certificate(const struct ktls_conn *conn, FILE *out)
 	X509_free(cert);
 }
 
+static void say_safely(FILE *out, const char *what, const char *text, size_t len)
+{
+	fprintf(out, "%s: ", what);
+	print_safely(out, text, len);
+	fputc('\n', out);
+}
+
 void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, FILE *out)
 {
-	const char *alpn;
+	const char *alpn, *name;
 	size_t len;
 
 	fprintf(out, "ktls: %s: %s %s, %s%s%s\n", peer, ktls_version(conn), ktls_cipher(conn),
@@ -233,9 +258,10 @@ void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, 
 	describe_certificate(conn, out);
 	alpn = ktls_alpn(conn, &len);
 	if (len)
-		fprintf(out, "ALPN: %.*s\n", (int)len, alpn);
-	if (SSL_is_server(ktls_ssl(conn)) && ktls_server_name(conn))
-		fprintf(out, "server name: %s\n", ktls_server_name(conn));
+		say_safely(out, "ALPN", alpn, len);
+	name = ktls_server_name(conn);
+	if (SSL_is_server(ktls_ssl(conn)) && name)
+		say_safely(out, "server name", name, strlen(name));
 	if (SSL_session_reused(ktls_ssl(conn)))
 		fprintf(out, "session: resumed\n");
 }

@@ -15,8 +15,8 @@
  *
  * Functions that return int give 0 or a count on success and -errno on failure, -EPROTO
  * for a failure of TLS; ktls_error() has the sentence for people. A connection may be used
- * by one thread at a time, except that one thread may send while another receives once
- * the handshake is done and the kernel carries both directions.
+ * by one thread at a time, except that one thread may send (and shut down) while another
+ * receives once the handshake is done and the kernel carries it.
  */
 #ifndef KTLS_H
 #define KTLS_H
@@ -84,7 +84,9 @@ int ktls_poll_fd(const struct ktls_conn *conn);
 int ktls_in_kernel(const struct ktls_conn *conn);
 /* Why the kernel does not carry it: a sentence; "" when it does. */
 const char *ktls_why_not(const struct ktls_conn *conn);
-/* The last failure of this connection, a sentence; "" when none. */
+/* The last failure of this connection, a sentence; "" when none. Good until this thread's
+ * next call.
+ */
 const char *ktls_error(const struct ktls_conn *conn);
 
 /*

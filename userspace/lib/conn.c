@@ -118,6 +118,7 @@ struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *
 		return NULL;
 	}
 	ERR_clear_error();
+	pthread_mutex_init(&conn->lock, NULL);
 	conn->fd = -1;
 	conn->wire.fd = -1;
 	conn->flags = flags;
@@ -170,6 +171,7 @@ void ktls_close(struct ktls_conn *conn)
 		close(conn->fd);
 	SSL_free(conn->ssl);
 	ktls_wire_free(&conn->wire);
+	pthread_mutex_destroy(&conn->lock);
 	free(conn);
 }
 

@@ -3,6 +3,7 @@
 #ifndef KTLS_CONN_H
 #define KTLS_CONN_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -45,8 +46,8 @@ struct ktls_control {
 	size_t message_len;
 	size_t message_left;
 	unsigned int in_a_row;		/* control records since the last data */
-	uint8_t reply[2];		/* an alert that is to be sent */
-	bool has_reply;
+	uint8_t reply[2];		/* an alert that is to be sent; lock */
+	bool has_reply;			/* lock */
 };
 
 struct ktls_conn {
@@ -60,10 +61,12 @@ struct ktls_conn {
 	bool caps_on_hello;		/* ... or will be, for a client that offers it */
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_control control;
-	int rx_end;			/* recv: 1 end of file, -errno dead, 0 open */
-	atomic_bool tx_closed;		/* set by a receiver too, beside a sender */
-	int failure;			/* PHASE_FAILED: the -errno */
+	/* One thread may send while another receives: what both touch. */
+	atomic_int rx_end;		/* recv: 1 end of file, -errno dead, 0 open */
+	atomic_bool tx_closed;
+	pthread_mutex_t lock;		/* of error and of the reply in control */
 	char error[KTLS_SENTENCE];
+	int failure;			/* PHASE_FAILED: the -errno */
 	char why_not[KTLS_SENTENCE];
 };
 
@@ -86,9 +89,11 @@ const char *ktls_explain_socket(int err);
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);
 
+/* control.c: notes an alert as due; the next call that finds room sends it. */
+void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t description);
 /*
- * control.c: takes bytes of a record that is not application data. 0: go on; 1: end of
- * file; -errno: the connection failed.
+ * Takes bytes of a record that is not application data. 0: go on; 1: end of file; -errno:
+ * the connection failed.
  */
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 

@@ -4,23 +4,23 @@
 
 #include "conn.h"
 
-#define ALERT_WARNING		1
-#define ALERT_FATAL		2
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
 /* A peer that sends nothing else keeps us busy for nothing. */
 #define MAX_IN_A_ROW		32
 
-static void reply(struct ktls_conn *conn, uint8_t level, uint8_t description)
+void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t description)
 {
+	pthread_mutex_lock(&conn->lock);
 	conn->control.reply[0] = level;
 	conn->control.reply[1] = description;
 	conn->control.has_reply = true;
+	pthread_mutex_unlock(&conn->lock);
 }
 
 static int refuse(struct ktls_conn *conn, uint8_t description, const char *sentence)
 {
-	reply(conn, ALERT_FATAL, description);
+	ktls_control_reply(conn, ALERT_FATAL, description);
 	return ktls_fail(conn, EPROTO, "%s", sentence);
 }
 
@@ -75,7 +75,7 @@ static int take_message(struct ktls_conn *conn)
 	if (c->message[0] != (is_server ? CLIENT_HELLO : HELLO_REQUEST))
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a handshake message that has no place here");
-	reply(conn, ALERT_WARNING, SSL_AD_NO_RENEGOTIATION);
+	ktls_control_reply(conn, ALERT_WARNING, SSL_AD_NO_RENEGOTIATION);
 	return count(conn);
 }
 

@@ -15,7 +15,9 @@ int ktls_fail(struct ktls_conn *conn, int err, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
+	pthread_mutex_lock(&conn->lock);
 	vsnprintf(conn->error, sizeof(conn->error), format, args);
+	pthread_mutex_unlock(&conn->lock);
 	va_end(args);
 	return -err;
 }
@@ -43,7 +45,13 @@ const char *ktls_last_error(void)
 
 const char *ktls_error(const struct ktls_conn *conn)
 {
-	return conn->error;
+	static _Thread_local char told[KTLS_SENTENCE];
+	pthread_mutex_t *lock = &((struct ktls_conn *)conn)->lock;
+
+	pthread_mutex_lock(lock);
+	memcpy(told, conn->error, sizeof(told));
+	pthread_mutex_unlock(lock);
+	return told;
 }
 
 const char *ktls_why_not(const struct ktls_conn *conn)

@@ -9,6 +9,9 @@
 
 #include "conn.h"
 
+/* Bytes that may wait for TCP: a record of ours, and what alerts and key updates call for. */
+#define OUTPUT_MAX	65536
+
 static int explain(struct ktls_conn *conn, const char *doing, int ret)
 {
 	if (!ret || ret == -EAGAIN || ret == -EINTR)
@@ -51,6 +54,9 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 		ret = SSL_get_error(conn->ssl, n);
 		/* OpenSSL may have answered: an alert, a key update. */
 		(void)ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+		if (BIO_ctrl_pending(conn->wire.wbio) > OUTPUT_MAX)
+			return rx_end(conn, ktls_fail(conn, EPROTO,
+						      "the peer demands answers and takes none"));
 		if (ret == SSL_ERROR_NONE)
 			return n;
 		if (ret == SSL_ERROR_ZERO_RETURN)

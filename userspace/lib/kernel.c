@@ -39,10 +39,12 @@ static void send_reply(struct ktls_conn *conn)
 	struct ktls_control *c = &conn->control;
 	ssize_t n;
 
-	if (!c->has_reply)
-		return;
-	n = send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
-	c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
+	pthread_mutex_lock(&conn->lock);
+	if (c->has_reply) {
+		n = send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
+		c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
+	}
+	pthread_mutex_unlock(&conn->lock);
 }
 
 static uint8_t record_type(struct msghdr *msg)
@@ -70,9 +72,7 @@ static ssize_t receive(int fd, void *data, size_t len, int flags, uint8_t *type)
 
 static int rx_failed(struct ktls_conn *conn, int ret, uint8_t alert, const char *sentence)
 {
-	conn->control.reply[0] = 2;
-	conn->control.reply[1] = alert;
-	conn->control.has_reply = true;
+	ktls_control_reply(conn, ALERT_FATAL, alert);
 	send_reply(conn);
 	conn->rx_end = ret;
 	return ktls_fail(conn, -ret, "%s", sentence);
@@ -151,7 +151,10 @@ static ssize_t kernel_send(struct ktls_conn *conn, const void *data, size_t len,
 	return n < 0 ? explain_send(conn, errno) : n;
 }
 
-/* sendfile(2) has no MSG_NOSIGNAL: takes back the SIGPIPE that it may have raised. */
+/*
+ * sendfile(2) has no MSG_NOSIGNAL: takes back the SIGPIPE that it may have raised, behind
+ * bytes that went well too.
+ */
 static ssize_t quiet_sendfile(int out, int in, off_t *offset, size_t len)
 {
 	static const struct timespec now;
@@ -165,7 +168,7 @@ static ssize_t quiet_sendfile(int out, int in, off_t *offset, size_t len)
 	n = sendfile(out, in, offset, len);
 	if (n < 0)
 		n = -errno;
-	if (n == -EPIPE && !sigismember(&before, SIGPIPE))
+	if ((n == -EPIPE || (n >= 0 && (size_t)n < len)) && !sigismember(&before, SIGPIPE))
 		sigtimedwait(&sigpipe, NULL, &now);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return n;

@@ -100,12 +100,11 @@ static int make_key_block(const SSL *ssl, uint8_t *block, size_t len)
 	uint8_t master[MASTER_SECRET], seed[LABEL_LEN + 2 * RANDOM];
 	size_t master_len = SSL_SESSION_get_master_key(SSL_get_session(ssl), master,
 						       sizeof(master));
-	int ret;
+	int ret = -EPROTO;
 
-	if (!md || !master_len)
-		return -EPROTO;
-	ret = prf(EVP_MD_get0_name(md), master, master_len, seed, make_seed(ssl, seed),
-		  block, len);
+	if (md && master_len)
+		ret = prf(EVP_MD_get0_name(md), master, master_len, seed, make_seed(ssl, seed),
+			  block, len);
 	OPENSSL_cleanse(master, sizeof(master));
 	return ret;
 }

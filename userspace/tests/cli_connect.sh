@@ -56,6 +56,7 @@ verification_tests() {
 	ok 'TLS 1.3 on demand' eval "connect -brief -insecure -tls1_3 && has 'TLSv1.3.*userspace: ' err"
 	ok 'userspace on demand' eval "connect -brief -insecure -userspace && has 'userspace: the program asked' err"
 	ok 'the secrets for wireshark' eval "connect -insecure -keylogfile keys && has '^CLIENT_' keys"
+	ok 'they are for us only' eval "[ \$(stat -c %a keys) = 600 ]"
 	ok 'a cipher that no kernel has' eval "connect -brief -insecure -tls1_2 -cipher AES128-SHA &&
 		has 'userspace: ' err"
 	stop
@@ -72,6 +73,15 @@ verification_tests() {
 	ok 'a client certificate' status 0 connect -CAfile rsa.pem -cert ec.pem -key ec.key
 	ok 'none' status 1 connect -CAfile rsa.pem -tls1_2
 	ok 'it says what to do' has 'wants a certificate' err
+	stop
+}
+
+# What the peer says of itself is not for the terminal to obey.
+name_tests() {
+	start names "$ktls" listen -keep -cert rsa.pem -key rsa.key 127.0.0.1:0
+	ok 'a name with an escape in it' status 0 connect -insecure -servername $'x\e[2J'
+	ok 'is shown as it is' eval "await 10 has 'server name: x.x1b\[2J' names.log &&
+		lacks \$'\e' names.log"
 	stop
 }
 
@@ -164,6 +174,7 @@ progress_tests() {
 certificates 2>/dev/null
 usage_tests
 verification_tests
+name_tests
 kernel_tests
 end_tests
 stat_tests

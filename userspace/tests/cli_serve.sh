@@ -53,6 +53,7 @@ file_tests() {
 	ok 'HEAD' eval "fetch -I $url/100k | tr -d '\r' | grep -x 'Content-Length: 100000'"
 	ok 'not changed' eval "tag=\$(fetch -I $url/100k | tr -d '\r' | sed -n 's/^ETag: //p') &&
 		code -H \"If-None-Match: \$tag\" $url/100k | grep 304"
+	ok 'not changed, whatever it is' eval "code -H 'If-None-Match: *' $url/100k | grep 304"
 	ok 'a link inside' eval "fetch $url/link | cmp - site/hello.txt"
 	ok 'no such file' eval "code $url/nowhere | grep 404"
 	ok 'no POST' eval "code -d x $url/ | grep 405"
@@ -78,8 +79,12 @@ hostile_tests() {
 		await 10 has 'closed the connection in the handshake' serve.log"
 	ok 'a head without end' eval "raw 'GET / HTTP/1.1\r\nX: $(head -c 20000 /dev/zero | tr '\0' x)' | grep 431"
 	ok 'the log is not fooled' eval "raw 'GET /\033[2Jx HTTP/1.0\r\n\r\n' >out;
-		await 10 has 'GET /.x1b\[2Jx 404' serve.log && lacks \$'\033' serve.log"
+		await 10 has 'GET /.x1b\[2Jx 400' serve.log && lacks \$'\033' serve.log"
+	ok 'nor by a line of its own' eval "raw 'GET /sub?\nX:y HTTP/1.0\r\n\r\n' | grep ' 400 '"
 	ok 'who reads slowly holds up nobody' slow_reader
+	ok 'who never stops sending is left' eval "yes | once connect -quiet -CAfile ca.pem \
+		localhost:$port | grep ' 431 '"
+	ok 'a thousand requests at once' pipeline
 	ok 'who hangs up in a file is survived' eval "fetch --max-filesize 1 $url/big;
 		curl -sk --max-time $patience $url/big | head -c 1 >out; fetch $url/hello.txt | cmp - site/hello.txt"
 }
@@ -95,13 +100,23 @@ slow_reader() {
 	kill -KILL $!
 }
 
+# shellcheck disable=SC2317 # called by ok
+pipeline() {
+	local head='HEAD /hello.txt HTTP/1.1\r\nHost: x\r\n'
+	{
+		for _ in {1..999}; do printf '%b\r\n' "$head"; done
+		printf '%bConnection: close\r\n\r\n' "$head"
+	} | once connect -quiet -CAfile ca.pem "localhost:$port" >out
+	[ "$(grep -c '^HTTP/1.1 200' out)" = 1000 ]
+}
+
 log_tests() {
 	local date='20[0-9-]*T[0-9:]*Z' from='127\.0\.0\.1:[0-9]*'
 	ok "a line for each request, by the $way" eval "grep -x \
 		'$date $from GET /big 200 8388608 [0-9.]* TLSv1.2 [A-Z0-9-]* $way' serve.log"
 	if [ $way = kernel ]; then
-		ok 'by sendfile' eval "before=\$(counter KtlsTxSpliced); fetch $url/big >out;
-			[ \$((\$(counter KtlsTxSpliced) - before)) -ge 512 ]"
+		ok 'by sendfile' eval "spliced=\$(counter KtlsTxSpliced); fetch $url/big >out;
+			[ \$((\$(counter KtlsTxSpliced) - spliced)) -ge 512 ]"
 	else
 		skip 'no AF_KTLS' 'by sendfile'
 	fi
@@ -136,6 +151,23 @@ no_more_files() {
 	stop
 }
 
+no_more_clients() {
+	local before
+	serve -clients 2
+	before=$(fds)
+	exec {one}<>"/dev/tcp/localhost/$port" {two}<>"/dev/tcp/localhost/$port"
+	ok 'two clients' await 10 has_fds $((before + 4))
+	eval "fetch $url/hello.txt >waited $one>&- $two>&- &"
+	ok 'as many as allowed: it says so' await 10 has '2 clients: others wait' serve.log
+	ok 'and the next waits' [ ! -s waited ]
+	exec {one}>&-
+	ended $!
+	ok 'until one leaves' same waited site/hello.txt
+	exec {two}>&-
+	stop
+	ok 'as many as nonsense' status 2 once serve -clients many -cert rsa.pem site
+}
+
 mutual_tests() {
 	serve -CAfile ec.pem
 	ok 'a client certificate' eval "fetch --cert ec.pem --key ec.key $url/hello.txt"
@@ -156,5 +188,6 @@ ok 'no descriptor is left' await 10 has_fds "$before"
 kill "$pid"
 ok 'SIGTERM ends it with 0' ended "$pid"
 mutual_tests
+no_more_clients
 no_more_files
 finish

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@ struct end {
 	char error[256];
 	char data[1000];	/* of check_info */
 	size_t received;
+	ssize_t sent;
 	int good;
 };
 
@@ -242,6 +244,34 @@ static size_t receive_exactly(struct end *e, char *buf, size_t len)
 	return done;
 }
 
+static void *send_file(void *arg)
+{
+	struct end *e = arg;
+	int file = memfd_create("big", MFD_CLOEXEC);
+	off_t offset = 0;
+
+	if (write(file, big, BIG) == BIG)
+		e->sent = ktls_sendfile(e->conn, file, &offset, BIG);
+	close(file);
+	return NULL;
+}
+
+/* The connection is shut down in the middle of a long sendfile: no buffer holds the rest. */
+static void check_cut(struct pair *ctx)
+{
+	char buf[20000];
+	struct end end[2];
+	pthread_t thread;
+
+	ok(!connect_ends(ctx, end), "cut: connected");
+	pthread_create(&thread, NULL, send_file, &end[0]);
+	receive_exactly(&end[1], buf, sizeof(buf));
+	shutdown(ktls_fd(end[0].conn), SHUT_WR);
+	pthread_join(thread, NULL);
+	ok(end[0].sent > 0 && end[0].sent < BIG, "cut: %zd bytes and no SIGPIPE", end[0].sent);
+	close_ends(end);
+}
+
 static void check_sendfile(struct pair *ctx)
 {
 	int file = open("/proc/self/exe", O_RDONLY), proc = open("/proc/self/status", O_RDONLY);
@@ -302,6 +332,7 @@ int main(void)
 	check_threads(&ctx);
 	check_signals(&ctx);
 	check_sigpipe(&ctx);
+	check_cut(&ctx);
 	check_sendfile(&ctx);
 	check_plain_calls(&ctx);
 	ok(count_fds() == fds, "no descriptor is left");

@@ -226,6 +226,26 @@ static void check_dribble(void)
 	pair_free(&pair);
 }
 
+/* Answers that a peer provokes and does not take: they must not pile up. */
+static void check_answers(void)
+{
+	static const char junk[100000];
+	struct pair pair;
+	char c;
+
+	pair_init(&pair, "ECDHE+AESGCM", 1);
+	pair_connect(&pair, NULL, KTLS_USERSPACE);
+	while (send(pair.fd[1], junk, sizeof(junk), MSG_DONTWAIT) > 0)
+		;
+	BIO_write(pair.server->wire.wbio, junk, 50000);
+	ok(ktls_recv(pair.server, &c, 1, 0) == -EAGAIN, "some answers wait");
+	BIO_write(pair.server->wire.wbio, junk, 50000);
+	ok(ktls_recv(pair.server, &c, 1, 0) == -EPROTO, "too many end it: %s",
+	   ktls_error(pair.server));
+	pair_disconnect(&pair);
+	pair_free(&pair);
+}
+
 int main(void)
 {
 	signal(SIGPIPE, SIG_DFL);
@@ -236,5 +256,6 @@ int main(void)
 	check_failures();
 	check_strangers();
 	check_dribble();
+	check_answers();
 	return tap_done();
 }
