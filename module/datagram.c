@@ -533,8 +533,11 @@ static int recv_record(struct ktls_sock *ks, struct ktls_read *read)
 	/* The flag asks for the length; the bytes are wanted nevertheless. */
 	read->flags &= ~MSG_TRUNC;
 	ret = ktls_rx_deliver(read, skb);
-	if (ret == -EIO && ktls_open_is_close_notify(skb))
+	if (ret == -EIO && ktls_open_is_close_notify(skb)) {
+		if (!(flags & MSG_PEEK))
+			ktls_rx_consume(&ks->rx, skb, len);
 		return 0;
+	}
 	if (ret < 0)
 		return ret;
 	if (ret < len)

@@ -35,7 +35,7 @@
 #include <unistd.h>
 
 #define PAYLOAD_MAX	16384
-#define RECORD_MAX	(5 + 8 + PAYLOAD_MAX + 16)
+#define RECORD_MAX	(13 + 8 + PAYLOAD_MAX + 16)
 #define TIME_LIMIT	10	/* seconds that any blocking call may take */
 
 enum { CCS = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23 };
@@ -46,6 +46,7 @@ struct keys {
 	uint8_t key[32];
 	uint8_t nonce[12];	/* salt and iv; the iv counts where it travels in the record */
 	uint64_t seq;
+	bool dtls;		/* the epoch is in the upper 16 bits of seq */
 };
 
 union crypto_info {

@@ -4,7 +4,7 @@
 
 #include <openssl/evp.h>
 
-#define HEADER	5
+#define HEADER	5	/* of TLS; DTLS has epoch and sequence number in front of the length */
 #define NONCE	12
 #define TAG	16
 
@@ -60,6 +60,16 @@ static void put_be(uint8_t *p, size_t len, uint64_t n)
 		p[--len] = (uint8_t)n;
 }
 
+static size_t header_len(const struct keys *keys)
+{
+	return keys->dtls ? HEADER + 8 : HEADER;
+}
+
+static unsigned int version_of(const struct keys *keys)
+{
+	return keys->dtls ? DTLS_1_2_VERSION : TLS_1_2_VERSION;
+}
+
 /* Keys that differ for every seed and begin at sequence number 0. */
 void keys_make(struct keys *keys, uint16_t cipher, uint8_t seed)
 {
@@ -75,7 +85,7 @@ socklen_t keys_info(const struct keys *keys, union crypto_info *out)
 	const struct suite *s = keys->suite;
 
 	memset(out, 0, sizeof(*out));
-	out->info.version = TLS_1_2_VERSION;
+	out->info.version = version_of(keys);
 	out->info.cipher_type = s->id;
 	memcpy(out->bytes + s->key_at, keys->key, s->key_len);
 	memcpy(out->bytes + s->salt_at, keys->nonce, s->salt_len);
@@ -97,7 +107,7 @@ void keys_from_info(struct keys *keys, const union crypto_info *info)
 /* What a record is longer than its payload. */
 size_t record_overhead(const struct keys *keys)
 {
-	return HEADER + keys->suite->explicit_len + TAG;
+	return header_len(keys) + keys->suite->explicit_len + TAG;
 }
 
 static void nonce_of(const struct keys *keys, const uint8_t *on_wire, uint8_t *out)
@@ -113,7 +123,7 @@ static void aad_of(const struct keys *keys, uint8_t type, size_t len, uint8_t ou
 {
 	put_be(out, 8, keys->seq);
 	out[8] = type;
-	put_be(out + 9, 2, 0x0303);
+	put_be(out + 9, 2, version_of(keys));
 	put_be(out + 11, 2, len);
 }
 
@@ -154,15 +164,17 @@ bool keys_crypt(const struct keys *keys, const uint8_t *nonce, const uint8_t *aa
 /* Makes the next record in @out, RECORD_MAX bytes for lawful payloads; its length. */
 size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t len, uint8_t *out)
 {
-	size_t explicit_len = keys->suite->explicit_len;
-	uint8_t *body = out + HEADER + explicit_len;
+	size_t explicit_len = keys->suite->explicit_len, header = header_len(keys);
+	uint8_t *body = out + header + explicit_len;
 	uint8_t nonce[NONCE], aad[13];
 
 	out[0] = type;
-	put_be(out + 1, 2, 0x0303);
-	put_be(out + 3, 2, explicit_len + len + TAG);
-	memcpy(out + HEADER, keys->nonce + 4, explicit_len);
-	nonce_of(keys, out + HEADER, nonce);
+	put_be(out + 1, 2, version_of(keys));
+	if (keys->dtls)
+		put_be(out + 3, 8, keys->seq);
+	put_be(out + header - 2, 2, explicit_len + len + TAG);
+	memcpy(out + header, keys->nonce + 4, explicit_len);
+	nonce_of(keys, out + header, nonce);
 	aad_of(keys, type, len, aad);
 	if (!keys_crypt(keys, nonce, aad, payload, len, body, body + len, true))
 		abort();
@@ -172,17 +184,22 @@ size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t 
 	return len + record_overhead(keys);
 }
 
-/* Opens the record of @len bytes; the length of its payload, -1 when it is not one. */
+/*
+ * Opens the record of @len bytes; the length of its payload, -1 when it is not one. Of DTLS
+ * the record says which sequence number it has.
+ */
 ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_t *type,
 		    void *payload)
 {
-	size_t overhead = record_overhead(keys);
+	size_t overhead = record_overhead(keys), header = header_len(keys);
 	uint8_t nonce[NONCE], aad[13], tag[TAG];
 
-	if (len < overhead || get_be(record + 1, 2) != 0x0303 ||
-	    get_be(record + 3, 2) != len - HEADER)
+	if (len < overhead || get_be(record + 1, 2) != version_of(keys) ||
+	    get_be(record + header - 2, 2) != len - header)
 		return -1;
-	nonce_of(keys, record + HEADER, nonce);
+	if (keys->dtls)
+		keys->seq = get_be(record + 3, 8);
+	nonce_of(keys, record + header, nonce);
 	aad_of(keys, record[0], len - overhead, aad);
 	memcpy(tag, record + len - TAG, TAG);
 	if (!keys_crypt(keys, nonce, aad, record + overhead - TAG, len - overhead, payload, tag, false))

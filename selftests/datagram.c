@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* DTLS 1.2 over UDP: what is sent, what is received, as UDP does it. */
+#include "kselftest_harness.h"
+#include "ktls_test.h"
+#include "dtls_test.h"
+
+static uint8_t data[DATAGRAM_MAX], payload[DATAGRAM_MAX], record[RECORD_MAX];
+
+DTLS_FIXTURE(datagram);
+
+TEST_F(datagram, there_and_back)
+{
+	uint8_t type;
+	int i;
+
+	for (i = 1; i < 1200; i += 131) {
+		fill(data, i, i);
+		ASSERT_EQ(i, send(self->fd, data, i, 0));
+		ASSERT_EQ(i, dgram_recv(&self->peer, &type, payload));
+		EXPECT_EQ(DATA, type);
+		EXPECT_TRUE(filled(payload, i, i));
+		ASSERT_EQ(0, dgram_send(&self->peer, DATA, data, i));
+		ASSERT_EQ(i, recv(self->fd, payload, sizeof(payload), 0));
+		EXPECT_TRUE(filled(payload, i, i));
+	}
+}
+
+TEST_F(datagram, largest)
+{
+	uint8_t type;
+
+	fill(data, PAYLOAD_MAX, 0);
+	ASSERT_EQ(PAYLOAD_MAX, send(self->fd, data, PAYLOAD_MAX, 0));
+	ASSERT_EQ(PAYLOAD_MAX, dgram_recv(&self->peer, &type, payload));
+	EXPECT_TRUE(filled(payload, PAYLOAD_MAX, 0));
+	EXPECT_EQ(-EMSGSIZE, RESULT(send(self->fd, data, PAYLOAD_MAX + 1, 0)));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, data, PAYLOAD_MAX));
+	ASSERT_EQ(PAYLOAD_MAX, recv(self->fd, payload, sizeof(payload), 0));
+	EXPECT_TRUE(filled(payload, PAYLOAD_MAX, 0));
+}
+
+/* Each datagram is one record, and each read too. */
+TEST_F(datagram, boundaries_stay)
+{
+	uint8_t type;
+	int i;
+
+	for (i = 1; i <= 20; i++)
+		ASSERT_EQ(i, send(self->fd, data, i, 0));
+	for (i = 1; i <= 20; i++)
+		ASSERT_EQ(i, dgram_recv(&self->peer, &type, payload));
+	for (i = 1; i <= 20; i++)
+		ASSERT_EQ(0, dgram_send(&self->peer, DATA, data, i));
+	for (i = 1; i <= 20; i++)
+		ASSERT_EQ(i, recv(self->fd, payload, sizeof(payload), 0));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 1, MSG_DONTWAIT)));
+}
+
+TEST_F(datagram, what_does_not_fit_is_lost)
+{
+	struct iovec iov = { .iov_base = payload, .iov_len = 3 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "abcdef", 6));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "ghi", 3));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "jklmno", 6));
+	ASSERT_EQ(3, recvmsg(self->fd, &msg, 0));
+	EXPECT_EQ(MSG_TRUNC, msg.msg_flags & MSG_TRUNC);
+	ASSERT_EQ(3, recvmsg(self->fd, &msg, 0));
+	EXPECT_EQ(0, msg.msg_flags & MSG_TRUNC);
+	EXPECT_EQ(0, memcmp(payload, "ghi", 3));
+	EXPECT_EQ(6, recv(self->fd, payload, 1, MSG_TRUNC));
+	EXPECT_EQ('j', payload[0]);
+}
+
+TEST_F(datagram, peek)
+{
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "abcdef", 6));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "ghi", 3));
+	EXPECT_EQ(3, recv(self->fd, payload, 3, MSG_PEEK));
+	EXPECT_EQ(6, recv(self->fd, payload, 3, MSG_PEEK | MSG_TRUNC));
+	EXPECT_EQ(6, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, memcmp(payload, "abcdef", 6));
+	EXPECT_EQ(3, recv(self->fd, payload, 100, 0));
+}
+
+/* Each record of a datagram is judged alone. */
+TEST_F(datagram, several_records)
+{
+	size_t len = 0, first, i;
+
+	for (i = 1; i <= 3; i++) {
+		len += dgram_seal(&self->peer, DATA, "record", 2 * i, record + len);
+		if (i == 1)
+			first = len;
+	}
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	for (i = 1; i <= 3; i++)
+		ASSERT_EQ(2 * i, recv(self->fd, payload, 100, 0));
+	self->peer.tx.seq = EPOCH(1) + 10;
+	for (i = 1, len = 0; i <= 3; i++) {
+		len += dgram_seal(&self->peer, DATA, "record", 2 * i, record + len);
+		if (i == 1)
+			first = len;
+	}
+	record[len - 1] ^= 1;
+	record[first - 1] ^= 1;
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	ASSERT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 1, MSG_DONTWAIT)));
+}
+
+TEST_F(datagram, control_records)
+{
+	struct ktls_info info;
+	uint8_t type;
+
+	ASSERT_EQ(3, send_type(self->fd, HANDSHAKE, "abc", 3, 0));
+	ASSERT_EQ(3, dgram_recv(&self->peer, &type, payload));
+	EXPECT_EQ(HANDSHAKE, type);
+	ASSERT_EQ(0, dgram_send(&self->peer, ALERT, "\1\132", 2));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(-EIO, RESULT(recv(self->fd, payload, 100, 0)));
+	ASSERT_EQ(2, recv_type(self->fd, payload, 100, 0, &type));
+	EXPECT_EQ(ALERT, type);
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(1, info.rx.control_records);
+	EXPECT_EQ(2, info.rx.records);
+}
+
+TEST_F(datagram, control_queue)
+{
+	int mode = KTLS_CONTROL_QUEUE;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	ASSERT_EQ(0, dgram_send(&self->peer, ALERT, "\1\132", 2));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(POLLPRI, poll_wait(self->fd, POLLPRI) & POLLPRI);
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(2, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
+	EXPECT_EQ(ALERT, type);
+}
+
+TEST_F(datagram, close_notify)
+{
+	struct ktls_info info;
+	uint8_t type;
+
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	ASSERT_EQ(0, dgram_send(&self->peer, ALERT, "\1\0", 2));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "late", 4));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(POLLIN | POLLRDHUP, poll_wait(self->fd, POLLIN | POLLRDHUP) & (POLLIN | POLLRDHUP));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_TRUE(info.flags & KTLS_F_CLOSE_NOTIFY_RCVD);
+	ASSERT_EQ(3, send(self->fd, "ack", 3, 0));
+	ASSERT_EQ(3, dgram_recv(&self->peer, &type, payload));
+	ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
+	ASSERT_EQ(2, dgram_recv(&self->peer, &type, payload));
+	EXPECT_EQ(ALERT, type);
+	EXPECT_EQ(-EPIPE, RESULT(send(self->fd, "x", 1, MSG_NOSIGNAL)));
+}
+
+TEST_F(datagram, poll)
+{
+	EXPECT_EQ(POLLOUT, poll_now(self->fd, POLLIN | POLLOUT));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(POLLIN | POLLOUT, poll_now(self->fd, POLLIN | POLLOUT));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(POLLOUT, poll_now(self->fd, POLLIN | POLLOUT));
+	/* What is forged wakes nobody for nothing. */
+	memset(record, 23, 60);
+	ASSERT_EQ(60, send(self->peer.fd, record, 60, 0));
+	EXPECT_EQ(POLLOUT, poll_now(self->fd, POLLIN | POLLOUT));
+	WHEN_ASLEEP(dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+}
+
+/* Before the key came. */
+TEST_F(datagram, queued_on_the_carrier)
+{
+	int fds[2], fd, carrier;
+	struct peer peer;
+
+	ASSERT_EQ(0, udp_pair(variant->family, fds));
+	peer.fd = fds[1];
+	dtls_keys_make(&peer.tx, variant->cipher, 1);
+	ASSERT_EQ(0, dgram_send(&peer, DATA, "first", 5));
+	ASSERT_EQ(5, send(peer.fd, "\0stun", 5, 0));
+	ASSERT_EQ(0, dgram_send(&peer, DATA, "second", 6));
+	peer.tx.seq = EPOCH(1);
+	ASSERT_EQ(0, dtls_over(fds, variant->cipher, &fd, &carrier, &peer));
+	peer.tx.seq = EPOCH(1) + 2;
+	ASSERT_EQ(0, dgram_send(&peer, DATA, "third", 5));
+	EXPECT_EQ(5, recv(fd, payload, 100, 0));
+	EXPECT_EQ(6, recv(fd, payload, 100, 0));
+	EXPECT_EQ(5, recv(fd, payload, 100, 0));
+	EXPECT_EQ(0, memcmp(payload, "third", 5));
+	EXPECT_EQ(5, recv(carrier, payload, 100, MSG_DONTWAIT));
+	EXPECT_EQ(0, memcmp(payload, "\0stun", 5));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(carrier, payload, 100, MSG_DONTWAIT)));
+	close(fd);
+	close(carrier);
+	close(peer.fd);
+}
+
+/* rfc7983: what is not DTLS, and handshakes without keys, are the carrier's. */
+TEST_F(datagram, not_ours)
+{
+	static const uint8_t firsts[] = { 0, 3, 19, 64, 79, 127, 128, 191, 255 };
+	size_t i;
+
+	for (i = 0; i < sizeof(firsts); i++) {
+		memset(record, firsts[i], 50);
+		ASSERT_EQ(50, send(self->peer.fd, record, 50, 0));
+		ASSERT_EQ(50, recv(self->carrier, payload, 100, 0));
+		EXPECT_EQ(firsts[i], payload[0]);
+	}
+	memcpy(record, "\26\376\375\0\0\0\0\0\0\0\1\0\14", 13);
+	ASSERT_EQ(25, send(self->peer.fd, record, 25, 0));
+	EXPECT_EQ(25, recv(self->carrier, payload, 100, 0));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	ASSERT_EQ(4, send(self->carrier, "stun", 4, 0));
+	EXPECT_EQ(4, recv(self->peer.fd, payload, 100, 0));
+}
+
+TEST_F(datagram, names)
+{
+	struct sockaddr_in6 ours, carriers;
+	socklen_t len = sizeof(ours), carriers_len = sizeof(carriers);
+
+	ASSERT_EQ(0, getsockname(self->fd, (void *)&ours, &len));
+	ASSERT_EQ(0, getsockname(self->carrier, (void *)&carriers, &carriers_len));
+	ASSERT_EQ(carriers_len, len);
+	EXPECT_EQ(0, memcmp(&ours, &carriers, len));
+	len = carriers_len = sizeof(ours);
+	ASSERT_EQ(0, getpeername(self->fd, (void *)&ours, &len));
+	ASSERT_EQ(0, getpeername(self->carrier, (void *)&carriers, &carriers_len));
+	ASSERT_EQ(carriers_len, len);
+	EXPECT_EQ(0, memcmp(&ours, &carriers, len));
+}
+
+TEST_F(datagram, many_at_once)
+{
+	struct mmsghdr messages[8] = { };
+	struct iovec iov[8];
+	uint8_t type;
+	int i;
+
+	for (i = 0; i < 8; i++) {
+		iov[i] = (struct iovec){ .iov_base = data, .iov_len = 100 + i };
+		messages[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+	}
+	ASSERT_EQ(8, sendmmsg(self->fd, messages, 8, 0));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(100 + i, dgram_recv(&self->peer, &type, payload));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(0, dgram_send(&self->peer, DATA, data, 50 + i));
+	ASSERT_EQ(8, recvmmsg(self->fd, messages, 8, MSG_WAITFORONE, NULL));
+	for (i = 0; i < 8; i++)
+		EXPECT_EQ(50 + i, messages[i].msg_len);
+}
+
+TEST_F(datagram, detach)
+{
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_LT(4, recv(self->carrier, payload, 100, 0));
+	ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
+}
+
+TEST_F(datagram, refused)
+{
+	close(self->peer.fd);
+	ASSERT_EQ(4, send(self->fd, "data", 4, 0));
+	EXPECT_EQ(-ECONNREFUSED, RESULT(recv(self->fd, payload, 100, 0)));
+	self->peer.fd = -1;
+}
+
+TEST_HARNESS_MAIN
