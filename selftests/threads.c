@@ -464,4 +464,42 @@ TEST_F(threads, open_record)
 	close(peer.fd);
 }
 
+/* A page that changes all the time under vmsplice: any content, but a valid record. */
+static uint8_t changing[4 * 4096] __attribute__((aligned(4096)));
+static atomic_bool stop;
+
+static void *change_pages(void *arg)
+{
+	volatile uint8_t *p = changing;
+	size_t i;
+
+	while (!stop)
+		for (i = 0; i < sizeof(changing); i += 61)
+			p[i]++;
+	return NULL;
+}
+
+TEST_F(threads, pages_that_change)
+{
+	struct iovec iov = { changing, sizeof(changing) };
+	struct worker changer;
+	struct peer peer;
+	int fd, fds[2], i;
+	uint8_t type;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
+	ASSERT_EQ(0, pipe(fds));
+	start(&changer, change_pages, -1, 0);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(sizeof(changing), vmsplice(fds[1], &iov, 1, 0));
+		ASSERT_EQ(sizeof(changing), splice(fds[0], NULL, fd, NULL, sizeof(changing), 0));
+		ASSERT_EQ(sizeof(changing), peer_recv(&peer, &type, payload));
+	}
+	stop = true;
+	expect_done(_metadata, &changer, 1);
+	close(fd);
+	close(peer.fd);
+}
+
 TEST_HARNESS_MAIN
