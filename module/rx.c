@@ -228,12 +228,14 @@ static int read_queue(struct ktls_sock *ks, struct ktls_read *read)
 		ret = deliver(read, skb);
 		/* A plain reader is told of close_notify by the end of file. */
 		if (ret == -EIO && ktls_open_is_close_notify(skb)) {
-			consume(rx, skb, skb->len - ktls_skb_cb(skb)->offset);
+			if (!(read->flags & MSG_PEEK))
+				consume(rx, skb, skb->len - ktls_skb_cb(skb)->offset);
 			return 1;
 		}
 		if (ret < 0)
 			return ret;
-		if (ret || !skb->len)
+		/* A peek comes here with no room at all. */
+		if ((ret || !skb->len) && !(read->flags & MSG_PEEK))
 			consume(rx, skb, ret);
 		if (read->type != KTLS_TYPE_DATA || !read->want)
 			return 1;

@@ -422,11 +422,12 @@ int ktls_tx_shutdown(struct ktls_sock *ks)
 void ktls_tx_release(struct ktls_sock *ks)
 {
 	struct ktls_tx *tx = &ks->tx;
+	int ret = 0;
 
 	lockdep_assert_held(&tx->dir.lock);
 	if (tx->open.len && !tx->dir.err)
-		ktls_compose_seal(ks);
-	if (push(ks, 0, true))
+		ret = ktls_compose_seal(ks);
+	if (push(ks, 0, true) || ret)
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_LOST);
 	ktls_compose_drop(tx);
 	drop_pending(tx);
