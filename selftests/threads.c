@@ -225,43 +225,42 @@ static void expect_each_once(struct __test_metadata *_metadata)
 		ASSERT_EQ(1, taken[i]) TH_LOG("record %d", i);
 }
 
-TEST_F(threads, readers)
+/* One writer and several readers that share what it sends. */
+static void expect_shared(struct __test_metadata *_metadata, int fd, int other,
+			  void *(*const runs[READERS])(void *))
 {
 	struct worker workers[READERS + 1];
 	int i;
 
-	ONLY_KTLS();
 	for (i = 0; i < READERS; i++)
-		start(&workers[i], read_slots, self->fd, i);
-	start(&workers[READERS], write_slots, self->other, 0);
+		start(&workers[i], runs[i], fd, i);
+	start(&workers[READERS], write_slots, other, 0);
 	expect_done(_metadata, workers, READERS + 1);
 	expect_each_once(_metadata);
+}
+
+TEST_F(threads, readers)
+{
+	static void *(*const runs[])(void *) = { read_slots, read_slots, read_slots, read_slots };
+
+	ONLY_KTLS();
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 TEST_F(threads, pollers)
 {
-	struct worker workers[READERS + 1];
-	int i;
+	static void *(*const runs[])(void *) = { poll_slots, poll_slots, poll_slots, poll_slots };
 
 	ONLY_KTLS();
-	for (i = 0; i < READERS; i++)
-		start(&workers[i], poll_slots, self->fd, i);
-	start(&workers[READERS], write_slots, self->other, 0);
-	expect_done(_metadata, workers, READERS + 1);
-	expect_each_once(_metadata);
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 TEST_F(threads, reader_and_peekers)
 {
-	struct worker workers[4];
+	static void *(*const runs[])(void *) = { peek_slots, read_slots, peek_slots, poll_slots };
 
 	ONLY_KTLS();
-	start(&workers[0], peek_slots, self->fd, 0);
-	start(&workers[1], peek_slots, self->fd, 1);
-	start(&workers[2], read_slots, self->fd, 2);
-	start(&workers[3], write_slots, self->other, 0);
-	expect_done(_metadata, workers, 4);
-	expect_each_once(_metadata);
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 /* One reads by recv(), another by splice() to a pipe that is emptied by a third. */
