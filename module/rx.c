@@ -547,7 +547,11 @@ void ktls_rx_work(struct work_struct *work)
 	struct sock *csk;
 	int ret = 0;
 
-	mutex_lock(&ks->rx.dir.lock);
+	/* Who holds it may be waiting for memory of the program's. */
+	if (!mutex_trylock(&ks->rx.dir.lock)) {
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
+		return;
+	}
 	csk = ks->carrier.sk;
 	if (!csk || !ks->rx.dir.key)
 		goto unlock;

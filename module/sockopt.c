@@ -302,19 +302,21 @@ static int get_tls(struct ktls_sock *ks, int name, char __user *value, int __use
 	}
 }
 
-static void fill_dir_info(struct ktls_dir *dir, struct ktls_dir_info *info)
+/* Without the lock: who holds it may be waiting for memory of the program's. */
+static void fill_dir_info(const struct ktls_dir *dir, struct ktls_dir_info *info)
 {
-	mutex_lock(&dir->lock);
-	if (dir->key) {
-		info->version = dir->key->format->version;
-		info->cipher = dir->key->cipher->id;
+	const struct ktls_format *format = READ_ONCE(dir->format);
+	const struct ktls_cipher *cipher = READ_ONCE(dir->cipher);
+
+	if (format && cipher) {
+		info->version = format->version;
+		info->cipher = cipher->id;
 	}
-	info->rekeys = dir->rekeys;
-	ktls_put_be64(info->rec_seq, dir->seq);
-	info->records = dir->records;
-	info->bytes = dir->bytes;
-	info->control_records = dir->control;
-	mutex_unlock(&dir->lock);
+	info->rekeys = READ_ONCE(dir->rekeys);
+	ktls_put_be64(info->rec_seq, READ_ONCE(dir->seq));
+	info->records = READ_ONCE(dir->records);
+	info->bytes = READ_ONCE(dir->bytes);
+	info->control_records = READ_ONCE(dir->control);
 }
 
 static u32 info_flags(const struct ktls_sock *ks)
@@ -338,7 +340,7 @@ static u32 info_flags(const struct ktls_sock *ks)
  * @ks: socket
  * @info: out
  *
- * Context: process, neither direction's lock held.
+ * Context: any.
  */
 void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 {
@@ -347,9 +349,9 @@ void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 	fill_dir_info(&ks->rx.dir, &info->rx);
 	info->flags = info_flags(ks);
 	info->max_payload = READ_ONCE(ks->tx.max_payload);
-	info->rx_bad_tag = ks->rx.bad_tag;
-	info->rx_bad_length = ks->rx.bad_length;
-	info->rx_bad_version = ks->rx.bad_version;
+	info->rx_bad_tag = READ_ONCE(ks->rx.bad_tag);
+	info->rx_bad_length = READ_ONCE(ks->rx.bad_length);
+	info->rx_bad_version = READ_ONCE(ks->rx.bad_version);
 	info->tx_queued = READ_ONCE(ks->tx.pending_bytes);
 	info->rx_queued = READ_ONCE(ks->rx.queued_bytes);
 }

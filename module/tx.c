@@ -320,6 +320,9 @@ int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size)
 		return ret;
 	mutex_lock(&ks->tx.dir.lock);
 	ret = send_locked(ks, &write);
+	/* As TCP: what ended the direction is told once. */
+	if (ret && !write.done && ret == ks->tx.dir.err)
+		WRITE_ONCE(ks->tx.dir.err, -EPIPE);
 	mutex_unlock(&ks->tx.dir.lock);
 	if (write.done)
 		return write.done;
@@ -446,7 +449,11 @@ void ktls_tx_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, tx.work);
 
-	mutex_lock(&ks->tx.dir.lock);
+	/* Who holds it may be waiting for memory of the program's. */
+	if (!mutex_trylock(&ks->tx.dir.lock)) {
+		mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
+		return;
+	}
 	if (ks->tx.overdue && !check_ready(ks) && ks->tx.open.len)
 		seal_and_push(ks, 0);
 	if (ks->carrier.sk && push(ks, 0, false) != -EAGAIN)
