@@ -22,6 +22,7 @@ help:
 	@echo 'make module     the module only, for the running kernel or KDIR=<its headers>'
 	@echo 'make userspace  the library and the command only'
 	@echo 'make install    what was built; DESTDIR=, PREFIX=/usr/local'
+	@echo 'make uninstall  removes it again'
 	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
 	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"'
 	@echo 'make deps       installs what these need, with apt, saying so'
@@ -53,6 +54,13 @@ ifneq ($(wildcard $(here)/af_ktls.ko),)
 	$(MAKE) -C $(KDIR) M=$(here) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
 endif
 
+# Of modules, those of KDIR's kernel.
+uninstall:
+	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) uninstall
+	rm -f $(addprefix $(DESTDIR)/lib/modules/$(release)/,extra/af_ktls.ko* updates/af_ktls.ko*)
+
+release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null || uname -r)
+
 clean:
 	$(MAKE) -C userspace clean
 	$(MAKE) -C selftests clean
@@ -73,4 +81,4 @@ check:
 	@$(qemu)/deps check
 	@$(qemu)/check $(KERNEL) $(TESTS)
 
-.PHONY: all help module no-headers userspace install clean deps demo check
+.PHONY: all help module no-headers userspace install uninstall clean deps demo check

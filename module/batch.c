@@ -12,20 +12,24 @@
 
 /**
  * ktls_batch_usable() - the largest payload that fits a datagram of the path
- * @ks: bound datagram socket with a TX key
+ * @ks: datagram socket
  *
- * Context: process, tx.dir.lock held.
- * Return: bytes; -errno: there is no route.
+ * Context: process.
+ * Return: bytes; -ENOKEY, -ENOTCONN, or another -errno: there is no route.
  */
 int ktls_batch_usable(const struct ktls_sock *ks)
 {
-	const struct ktls_key *key = ks->tx.dir.key;
-	int room = ktls_udp_room(ks);
+	const struct ktls_format *format = READ_ONCE(ks->tx.dir.format);
+	const struct ktls_cipher *cipher = READ_ONCE(ks->tx.dir.cipher);
+	int room;
 
+	if (!format || !cipher)
+		return -ENOKEY;
+	room = ktls_udp_room(ks);
 	if (room < 0)
 		return room;
-	room -= ktls_record_prefix_len(key->format, key->cipher) + KTLS_TAG_LEN;
-	return clamp_t(int, room, 0, ks->tx.max_payload);
+	room -= ktls_record_prefix_len(format, cipher) + KTLS_TAG_LEN;
+	return clamp_t(int, room, 0, READ_ONCE(ks->tx.max_payload));
 }
 
 /* Payload of each record, or -errno. */

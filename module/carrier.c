@@ -10,8 +10,8 @@
 
 /*
  * A carrier's operations are replaced by copies of its own in which whatever would come
- * between us and the records is refused. The copies never call the originals, so nobody
- * sleeps in them. One for each family and set of owned directions.
+ * between us and the records is refused. Nobody sleeps in them without holding the module.
+ * One for each family and set of owned directions.
  */
 #define KTLS_OWN_RX	1
 #define KTLS_OWN_TX	2
@@ -24,6 +24,12 @@ static struct proto_ops guarded_ops[KTLS_IP_VERSIONS];
 static struct proto *original_prots[KTLS_IP_VERSIONS];	/* NULL: copies not made yet */
 static const struct proto_ops *original_ops[KTLS_IP_VERSIONS];
 static DEFINE_MUTEX(guard_lock);	/* protects the four, while they are made */
+
+/* Its presence refuses other ULPs, listen() and sockmap. */
+static struct tcp_ulp_ops carrier_ulp = {
+	.name	= "af_ktls",
+	.owner	= THIS_MODULE,
+};
 
 static int refuse_recvmsg(struct sock *csk, KTLS_RECVMSG_ARGS)
 {
@@ -58,12 +64,62 @@ static int refuse_sendpage(struct sock *csk, struct page *page, int offset, size
 }
 #endif
 
+/*
+ * TCP reads the ULP's name without a lock, and sleeps meanwhile: it takes it that a ULP never
+ * goes.
+ */
+static int tell_ulp(char __user *value, int __user *len)
+{
+	int room;
+
+	if (get_user(room, len))
+		return -EFAULT;
+	room = min_t(unsigned int, room, TCP_ULP_NAME_MAX);
+	if (put_user(room, len) || copy_to_user(value, carrier_ulp.name, room))
+		return -EFAULT;
+	return 0;
+}
+
+static int answer_option(struct sock *csk, int level, int name, char __user *value, int __user *len,
+		      bool own_rx)
+{
+	int version = csk->sk_family == AF_INET6 ? KTLS_IPV6 : KTLS_IPV4;
+	int ret;
+
+	/* It reads the queue. */
+	if (level == SOL_TCP && name == TCP_ZEROCOPY_RECEIVE && own_rx)
+		return -EBUSY;
+	if (!try_module_get(THIS_MODULE))
+		return -EBUSY;
+	if (level == SOL_TCP && name == TCP_ULP)
+		ret = tell_ulp(value, len);
+	else
+		ret = original_prots[version]->getsockopt(csk, level, name, value, len);
+	module_put(THIS_MODULE);
+	return ret;
+}
+
+static int guarded_getsockopt(struct sock *csk, int level, int name, char __user *value,
+			      int __user *len)
+{
+	return answer_option(csk, level, name, value, len, false);
+}
+
+static int guarded_getsockopt_rx(struct sock *csk, int level, int name, char __user *value,
+				 int __user *len)
+{
+	return answer_option(csk, level, name, value, len, true);
+}
+
 static void make_guard(struct proto *guard, const struct proto *original, unsigned int owned)
 {
 	*guard = *original;
 	guard->disconnect = refuse_disconnect;
-	if (owned & KTLS_OWN_RX)
+	guard->getsockopt = guarded_getsockopt;
+	if (owned & KTLS_OWN_RX) {
 		guard->recvmsg = refuse_recvmsg;
+		guard->getsockopt = guarded_getsockopt_rx;
+	}
 	if (owned & KTLS_OWN_TX) {
 		guard->sendmsg = refuse_sendmsg;
 #ifdef KTLS_HAVE_SENDPAGE
@@ -87,6 +143,8 @@ static int make_guards(struct socket *sock)
 		for (owned = 0; owned < KTLS_OWN_SETS; owned++)
 			make_guard(&guarded_prots[version][owned], prot, owned);
 		guarded_ops[version] = *sock->ops;
+		/* accept() keeps a pointer to them. */
+		guarded_ops[version].owner = THIS_MODULE;
 		guarded_ops[version].splice_read = refuse_splice_read;
 		guarded_ops[version].set_rcvlowat = refuse_set_rcvlowat;
 		original_ops[version] = sock->ops;
@@ -223,12 +281,6 @@ static void carrier_error_report(struct sock *csk)
 	read_unlock_bh(&csk->sk_callback_lock);
 }
 
-/* Its presence refuses other ULPs, listen() and sockmap. */
-static struct tcp_ulp_ops carrier_ulp = {
-	.name	= "af_ktls",
-	.owner	= THIS_MODULE,
-};
-
 static bool is_connected(const struct sock *csk)
 {
 	return (1 << csk->sk_state) &
@@ -262,7 +314,8 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 	sock_owned_by_me(csk);
 	if (!is_connected(csk))
 		return -ENOTCONN;
-	if (inet_csk(csk)->icsk_ulp_ops)
+	/* Whoever has replaced the operations has put something there, too. */
+	if (inet_csk(csk)->icsk_ulp_ops || READ_ONCE(csk->sk_user_data))
 		return -EBUSY;
 	ret = make_guards(sock);
 	if (ret)
@@ -441,17 +494,23 @@ int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned i
 {
 	struct sock *csk = ks->carrier.sk;
 	int sndbuf, ret;
+	u32 unsent;
 
 	lockdep_assert_held(&ks->tx.dir.lock);
 	if (ktls_is_datagram(ks))
 		return ktls_udp_send(ks, bv, count);
 	lock_sock(csk);
 	sndbuf = csk->sk_sndbuf;
-	if (force)
+	unsent = tcp_sk(csk)->notsent_lowat;
+	if (force) {
 		WRITE_ONCE(csk->sk_sndbuf, INT_MAX);
+		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, UINT_MAX);
+	}
 	ret = ktls_compat_send_pages(csk, bv, count, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (force)
+	if (force) {
 		WRITE_ONCE(csk->sk_sndbuf, sndbuf);
+		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, unsent);
+	}
 	release_sock(csk);
 	return ret;
 }

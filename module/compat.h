@@ -65,7 +65,7 @@
 /**
  * ktls_compat_send_pages() - hand pages to TCP without copying
  * @csk: TCP socket, locked by the caller
- * @bv: the pages; TCP takes its own references
+ * @bv: the pages, which nobody writes to any more; TCP takes its own references
  * @count: entries of @bv
  * @len: bytes in @bv
  * @flags: MSG_DONTWAIT, MSG_MORE
@@ -79,6 +79,7 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
 #ifdef KTLS_HAVE_SENDPAGE
 	int sent = 0, ret;
 
+	flags |= MSG_NO_SHARED_FRAGS;
 	for (; count; count--, bv++) {
 		ret = tcp_sendpage_locked(csk, bv->bv_page, bv->bv_offset, bv->bv_len,
 					  count > 1 ? flags | MSG_MORE | MSG_SENDPAGE_NOTLAST :
@@ -91,7 +92,7 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
 	}
 	return sent;
 #else
-	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES };
+	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES | MSG_NO_SHARED_FRAGS };
 
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, count, len);
 	return tcp_sendmsg_locked(csk, &msg, len);

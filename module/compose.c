@@ -356,6 +356,9 @@ int ktls_compose_seal(struct ktls_sock *ks)
 	ret = encrypt(ks);
 	if (ret) {
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_CRYPTO_ERROR);
+		/* Not to be tried again: some of it may be encrypted where it lies. */
+		if (ret == -ENOMEM)
+			ret = -EIO;
 		WRITE_ONCE(tx->dir.err, ret);
 		ktls_compose_drop(tx);
 		return ret;

@@ -265,7 +265,7 @@ static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 	return ret;
 }
 
-/* From memory that others may look at too. The opened record or ERR_PTR; @skb stays. */
+/* From memory that others may look at, or even write to, too. The opened record or ERR_PTR; @skb stays. */
 static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
 				 const struct ktls_header *header)
 {
@@ -274,7 +274,8 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	u8 nonce[KTLS_SEQ_LEN];
 	int ret;
 
-	if (skb_has_frag_list(skb) && skb_linearize(skb))
+	/* A cipher may visit what it authenticates a second time to decrypt it. */
+	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb)) && skb_linearize(skb))
 		return ERR_PTR(-ENOMEM);
 	/* There is always room for the tag: no entry is empty. */
 	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL);
@@ -614,6 +615,11 @@ static void look(struct ktls_sock *ks)
 	mutex_unlock(&ks->rx.dir.lock);
 }
 
+static bool has_opened(const struct ktls_rx *rx)
+{
+	return !skb_queue_empty_lockless(&rx->queue) || READ_ONCE(rx->dir.err);
+}
+
 /**
  * ktls_datagram_readable() - would a read find something now? (poll)
  * @ks: socket
@@ -627,7 +633,7 @@ bool ktls_datagram_readable(struct ktls_sock *ks)
 	if (skb_queue_empty_lockless(&ks->rx.queue) &&
 	    !skb_queue_empty_lockless(&ks->rx.datagrams))
 		look(ks);
-	return !skb_queue_empty_lockless(&ks->rx.queue) || READ_ONCE(ks->rx.dir.err);
+	return has_opened(&ks->rx);
 }
 
 /**
@@ -663,7 +669,11 @@ void ktls_datagram_work(struct work_struct *work)
 	struct sk_buff *skb;
 	int ret = 0;
 
-	mutex_lock(&rx->dir.lock);
+	/* Who holds it may be waiting for memory of the program's. */
+	if (!mutex_trylock(&rx->dir.lock)) {
+		mod_delayed_work(ktls_workqueue, &rx->work, KTLS_RETRY_DELAY);
+		return;
+	}
 	/* Those of data that come before are opened too; their memory is accounted already. */
 	while (!ret && rx->dir.key && !rx->dir.err && !rx->eof) {
 		skb = rx->datagram ?: skb_dequeue(&rx->datagrams);
@@ -671,9 +681,10 @@ void ktls_datagram_work(struct work_struct *work)
 			break;
 		rx->datagram = skb;
 		ret = open_next(ks);
+		cond_resched();
 	}
 	mutex_unlock(&rx->dir.lock);
-	if (ktls_datagram_readable(ks) || READ_ONCE(rx->eof))
+	if (has_opened(rx) || READ_ONCE(rx->eof))
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 }
 
@@ -690,7 +701,10 @@ void ktls_datagram_late_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_rcu_work(work), struct ktls_sock, rx.late);
 
-	mutex_lock(&ks->rx.dir.lock);
+	if (!mutex_trylock(&ks->rx.dir.lock)) {
+		queue_rcu_work(ktls_workqueue, &ks->rx.late);
+		return;
+	}
 	if (ks->carrier.sk && ks->rx.dir.key)
 		ktls_udp_drain(ks);
 	mutex_unlock(&ks->rx.dir.lock);

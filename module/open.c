@@ -26,7 +26,7 @@ static void put_reader_pages(struct reader_pages *reader, bool dirty)
 	while (reader->count) {
 		struct page *page = reader->pages[--reader->count];
 
-		if (dirty && !PageCompound(page))
+		if (dirty)
 			set_page_dirty_lock(page);
 		put_page(page);
 	}
@@ -100,13 +100,14 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	if (map_reader(ks->rx.dir.key, to, header->payload_len, &reader))
 		return -EAGAIN;
 	ret = open_mapped(ks, header, false);
-	put_reader_pages(&reader, user_backed_iter(to));
 	if (ret) {
+		struct scatterlist *sg = ks->rx.dir.key->dst + 1;
+
 		/* Nobody is shown what was not authenticated. */
-		iov_iter_revert(to, header->payload_len);
-		iov_iter_zero(header->payload_len, to);
+		sg_zero_buffer(sg, sg_nents(sg), header->payload_len, 0);
 		iov_iter_revert(to, header->payload_len);
 	}
+	put_reader_pages(&reader, user_backed_iter(to));
 	return ret;
 }
 

@@ -233,12 +233,14 @@ static int read_queue(struct ktls_sock *ks, struct ktls_read *read)
 		ret = ktls_rx_deliver(read, skb);
 		/* A plain reader is told of close_notify by the end of file. */
 		if (ret == -EIO && ktls_open_is_close_notify(skb)) {
-			ktls_rx_consume(rx, skb, skb->len - ktls_skb_cb(skb)->offset);
+			if (!(read->flags & MSG_PEEK))
+				ktls_rx_consume(rx, skb, skb->len - ktls_skb_cb(skb)->offset);
 			return 1;
 		}
 		if (ret < 0)
 			return ret;
-		if (ret || !skb->len)
+		/* A peek comes here with no room at all. */
+		if ((ret || !skb->len) && !(read->flags & MSG_PEEK))
 			ktls_rx_consume(rx, skb, ret);
 		if (read->type != KTLS_TYPE_DATA || !read->want)
 			return 1;
@@ -569,7 +571,11 @@ void ktls_rx_work(struct work_struct *work)
 	struct sock *csk;
 	int ret = 0;
 
-	mutex_lock(&ks->rx.dir.lock);
+	/* Who holds it may be waiting for memory of the program's. */
+	if (!mutex_trylock(&ks->rx.dir.lock)) {
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
+		return;
+	}
 	csk = ks->carrier.sk;
 	if (!csk || !ks->rx.dir.key)
 		goto unlock;

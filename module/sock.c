@@ -180,7 +180,9 @@ static int ktls_release(struct socket *sock)
 
 	cancel_delayed_work_sync(&ks->tx.work);
 	cancel_delayed_work_sync(&ks->rx.work);
-	flush_rcu_work(&ks->rx.late);
+	/* It queues itself again when it finds the lock taken. */
+	while (flush_rcu_work(&ks->rx.late))
+		;
 	if (carrier)
 		sockfd_put(carrier);
 
@@ -211,7 +213,8 @@ static __poll_t end_events(struct ktls_sock *ks)
 		events |= EPOLLERR;
 	if (rx_ended)
 		events |= EPOLLRDHUP;
-	if (rx_ended && READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE)
+	if (rx_ended && READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE &&
+	    (!READ_ONCE(ks->rx.hold) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN)))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))
 		events |= EPOLLHUP;

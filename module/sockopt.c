@@ -338,19 +338,21 @@ static int get_tls(struct ktls_sock *ks, int name, char __user *value, int __use
 	}
 }
 
-static void fill_dir_info(struct ktls_dir *dir, struct ktls_dir_info *info)
+/* Without the lock: who holds it may be waiting for memory of the program's. */
+static void fill_dir_info(const struct ktls_dir *dir, struct ktls_dir_info *info)
 {
-	mutex_lock(&dir->lock);
-	if (dir->key) {
-		info->version = dir->key->format->version;
-		info->cipher = dir->key->cipher->id;
+	const struct ktls_format *format = READ_ONCE(dir->format);
+	const struct ktls_cipher *cipher = READ_ONCE(dir->cipher);
+
+	if (format && cipher) {
+		info->version = format->version;
+		info->cipher = cipher->id;
 	}
-	info->rekeys = dir->rekeys;
-	ktls_put_be64(info->rec_seq, dir->seq);
-	info->records = dir->records;
-	info->bytes = dir->bytes;
-	info->control_records = dir->control;
-	mutex_unlock(&dir->lock);
+	info->rekeys = READ_ONCE(dir->rekeys);
+	ktls_put_be64(info->rec_seq, READ_ONCE(dir->seq));
+	info->records = READ_ONCE(dir->records);
+	info->bytes = READ_ONCE(dir->bytes);
+	info->control_records = READ_ONCE(dir->control);
 }
 
 static u32 info_flags(const struct ktls_sock *ks)
@@ -372,15 +374,7 @@ static u32 info_flags(const struct ktls_sock *ks)
 /* 0: not of datagrams, or nobody knows yet. */
 static u32 usable_payload(struct ktls_sock *ks)
 {
-	int usable = 0;
-
-	if (!ktls_is_datagram(ks))
-		return 0;
-	mutex_lock(&ks->tx.dir.lock);
-	if (ktls_is_connected(ks) && ks->tx.dir.key)
-		usable = ktls_batch_usable(ks);
-	mutex_unlock(&ks->tx.dir.lock);
-	return max(usable, 0);
+	return ktls_is_datagram(ks) ? max(ktls_batch_usable(ks), 0) : 0;
 }
 
 /**
@@ -388,7 +382,7 @@ static u32 usable_payload(struct ktls_sock *ks)
  * @ks: socket
  * @info: out
  *
- * Context: process, neither direction's lock held.
+ * Context: any.
  */
 void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 {
@@ -397,12 +391,12 @@ void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 	fill_dir_info(&ks->rx.dir, &info->rx);
 	info->flags = info_flags(ks);
 	info->max_payload = READ_ONCE(ks->tx.max_payload);
-	info->rx_bad_tag = ks->rx.bad_tag;
-	info->rx_bad_length = ks->rx.bad_length;
-	info->rx_bad_version = ks->rx.bad_version;
-	info->rx_replayed = ks->rx.replayed;
-	info->rx_too_old = ks->rx.too_old;
-	info->rx_bad_epoch = ks->rx.bad_epoch;
+	info->rx_bad_tag = READ_ONCE(ks->rx.bad_tag);
+	info->rx_bad_length = READ_ONCE(ks->rx.bad_length);
+	info->rx_bad_version = READ_ONCE(ks->rx.bad_version);
+	info->rx_replayed = READ_ONCE(ks->rx.replayed);
+	info->rx_too_old = READ_ONCE(ks->rx.too_old);
+	info->rx_bad_epoch = READ_ONCE(ks->rx.bad_epoch);
 	info->rx_overflows = atomic64_read(&ks->rx.overflows);
 	info->usable = usable_payload(ks);
 	info->tx_queued = READ_ONCE(ks->tx.pending_bytes);

@@ -133,12 +133,26 @@ static unsigned int skb_entries(const struct sk_buff *skb)
 	return n;
 }
 
+/* May others, who sent their own pages over loopback, still write to them? */
+static bool is_shared(const struct sk_buff *skb)
+{
+	const struct sk_buff *fragment;
+
+	if (skb_has_shared_frag(skb))
+		return true;
+	skb_walk_frags(skb, fragment)
+		if (is_shared(fragment))
+			return true;
+	return false;
+}
+
 static int visit_map(struct sk_buff *skb, u32 offset, u32 len, void *context)
 {
 	struct sg_cursor *cursor = context;
 	int n;
 
-	if (skb_entries(skb) > cursor->left)
+	/* A cipher may visit what it authenticates a second time to decrypt it. */
+	if (skb_entries(skb) > cursor->left || is_shared(skb))
 		return -ENOSPC;
 	n = skb_to_sgvec_nomark(skb, cursor->next, offset, len);
 	if (n < 0)
@@ -157,7 +171,8 @@ static int visit_map(struct sk_buff *skb, u32 offset, u32 len, void *context)
  * @max: how many of them
  *
  * Context: the carrier's lock held, for as long as the entries are used.
- * Return: entries used (the last is marked); -ENOSPC: the bytes are in too many places.
+ * Return: entries used (the last is marked); -ENOSPC: the bytes are in too many places, or in
+ * memory that others may write to.
  */
 int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlist *sg,
 		    unsigned int max)

@@ -368,6 +368,9 @@ int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size)
 		return ret;
 	mutex_lock(&ks->tx.dir.lock);
 	ret = send_locked(ks, &write);
+	/* As TCP: what ended the direction is told once. */
+	if (ret && !write.done && ret == ks->tx.dir.err)
+		WRITE_ONCE(ks->tx.dir.err, -EPIPE);
 	mutex_unlock(&ks->tx.dir.lock);
 	if (write.done)
 		return write.done;
@@ -470,11 +473,12 @@ int ktls_tx_shutdown(struct ktls_sock *ks)
 void ktls_tx_release(struct ktls_sock *ks)
 {
 	struct ktls_tx *tx = &ks->tx;
+	int ret = 0;
 
 	lockdep_assert_held(&tx->dir.lock);
 	if (tx->open.len && !tx->dir.err)
-		ktls_compose_seal(ks);
-	if (ktls_tx_push(ks, 0, true))
+		ret = ktls_compose_seal(ks);
+	if (ktls_tx_push(ks, 0, true) || ret)
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_LOST);
 	ktls_compose_drop(tx);
 	drop_pending(tx);
@@ -493,7 +497,11 @@ void ktls_tx_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, tx.work);
 
-	mutex_lock(&ks->tx.dir.lock);
+	/* Who holds it may be waiting for memory of the program's. */
+	if (!mutex_trylock(&ks->tx.dir.lock)) {
+		mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
+		return;
+	}
 	if (ks->tx.overdue && !check_ready(ks) && ks->tx.open.len)
 		seal_and_push(ks, 0);
 	if (ks->carrier.sk && ktls_tx_push(ks, 0, false) != -EAGAIN)

@@ -334,7 +334,7 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 
 	carrier->sock = sock;
 	carrier->err = 0;
-	carrier->named = port->connected;
+	WRITE_ONCE(carrier->named, port->connected);
 	WRITE_ONCE(carrier->port, port);
 	WRITE_ONCE(carrier->sk, sock->sk);
 	ktls_datagram_open_queue(ks);
@@ -383,7 +383,7 @@ void ktls_udp_detach(struct ktls_sock *ks)
 		kfree_rcu(port, rcu);
 	}
 	mutex_unlock(&ports_lock);
-	carrier->named = false;
+	WRITE_ONCE(carrier->named, false);
 	carrier->sock = NULL;
 	WRITE_ONCE(carrier->sk, NULL);
 }
@@ -448,7 +448,7 @@ int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
 	ret = rhashtable_lookup_insert_fast(&peers, &carrier->peer_node, peer_params);
 	if (ret)
 		return ret == -EEXIST ? -EADDRINUSE : ret;
-	carrier->named = true;
+	WRITE_ONCE(carrier->named, true);
 	return 0;
 }
 
@@ -485,7 +485,9 @@ int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr)
 
 bool ktls_udp_shares(const struct ktls_sock *ks)
 {
-	return ks->carrier.port && !ks->carrier.port->connected;
+	const struct ktls_port *port = READ_ONCE(ks->carrier.port);
+
+	return port && !port->connected;
 }
 
 /* One datagram, or a batch of them. */
@@ -562,9 +564,9 @@ int ktls_udp_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int c
 	return sent;
 }
 
-static struct dst_entry *find_route(const struct ktls_sock *ks, const struct in6_addr *addr)
+static struct dst_entry *find_route(const struct ktls_sock *ks, struct sock *csk,
+				    const struct in6_addr *addr)
 {
-	struct sock *csk = ks->carrier.sk;
 	const struct inet_sock *inet = inet_sk(csk);
 	__be16 number = ktls_udp_shares(ks) ? ks->carrier.peer.number : inet->inet_dport;
 	struct flowi4 fl4;
@@ -578,10 +580,9 @@ static struct dst_entry *find_route(const struct ktls_sock *ks, const struct in6
 	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
 }
 
-static void peer_address(const struct ktls_sock *ks, struct in6_addr *addr)
+static void peer_address(const struct ktls_sock *ks, const struct sock *csk,
+			 struct in6_addr *addr)
 {
-	const struct sock *csk = ks->carrier.sk;
-
 	if (ktls_udp_shares(ks))
 		*addr = ks->carrier.peer.addr;
 	else if (csk->sk_family == AF_INET6)
@@ -592,19 +593,26 @@ static void peer_address(const struct ktls_sock *ks, struct in6_addr *addr)
 
 /**
  * ktls_udp_room() - bytes that a datagram to the peer may have, UDP's header not counted
- * @ks: bound datagram socket with a peer
+ * @ks: datagram socket
  *
- * Context: process, a lock that keeps the carrier held.
- * Return: bytes; -errno: there is no route.
+ * Context: process.
+ * Return: bytes; -ENOTCONN: no carrier, or no peer; another -errno: there is no route.
  */
 int ktls_udp_room(const struct ktls_sock *ks)
 {
-	struct dst_entry *dst;
+	struct dst_entry *dst = ERR_PTR(-ENOTCONN);
 	struct in6_addr addr;
+	struct sock *csk;
 	int mtu;
 
-	peer_address(ks, &addr);
-	dst = find_route(ks, &addr);
+	/* Keeps the carrier in memory, as for poll: see set_detach(). */
+	rcu_read_lock();
+	csk = READ_ONCE(ks->carrier.sk);
+	if (csk && READ_ONCE(ks->carrier.named)) {
+		peer_address(ks, csk, &addr);
+		dst = find_route(ks, csk, &addr);
+	}
+	rcu_read_unlock();
 	if (IS_ERR(dst))
 		return PTR_ERR(dst);
 	mtu = dst_mtu(dst);

@@ -101,7 +101,10 @@ endless() { exec tail -c +1 -f "$1"; }
 # The file, then end of file when the command is content.
 until_then() { cat "$1"; shift; await "$@"; }
 
-get() { printf 'GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$1"; }
+# get NAME [CONNECTION]: a request of HTTP
+get() {
+	printf 'GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: %s\r\n\r\n' "$1" "${2-close}"
+}
 
 # ---- peers in the background ----
 

@@ -9,12 +9,12 @@
 sizes=(0 1 16383 16384 16385 100000 1048583 8388608)
 port=4433
 
-# fetched SIZE CLIENT...: the client connects its input and output to the server
+# fetched SIZE CONNECTION CLIENT...: the client connects its input and output to the server
 fetched() {
 	local size=$1
-	shift
 	mark
-	get "$size" >request
+	get "$size" "$2" >request
+	shift 2
 	"$@" <request >answer 2>client.err || { cat client.err; return 1; }
 	head -n 1 answer | grep -q '^HTTP/1.1 200' && tail -c "$size" answer | cmp - "site/$size" &&
 		in_kernel 1 "$(size_of answer)" "$(size_of request)"
@@ -40,12 +40,13 @@ by_curl() {
 }
 
 by_openssl() {
-	fetched "$2" openssl s_client -quiet -connect "localhost:$port" -CAfile server.pem \
+	fetched "$2" close openssl s_client -quiet -connect "localhost:$port" -CAfile server.pem \
 		-verify_return_error -verify_hostname localhost -tls1_2 -cipher "$1"
 }
 
+# It says close_notify at the end of its input, if the server has not done so before.
 by_gnutls() {
-	fetched "$2" gnutls-cli --logfile=gnutls.log --x509cafile=server.pem \
+	fetched "$2" keep-alive gnutls-cli --logfile=gnutls.log --x509cafile=server.pem \
 		--priority "$(priority "$1")" -p "$port" localhost
 }
 

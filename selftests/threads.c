@@ -225,43 +225,42 @@ static void expect_each_once(struct __test_metadata *_metadata)
 		ASSERT_EQ(1, taken[i]) TH_LOG("record %d", i);
 }
 
-TEST_F(threads, readers)
+/* One writer and several readers that share what it sends. */
+static void expect_shared(struct __test_metadata *_metadata, int fd, int other,
+			  void *(*const runs[READERS])(void *))
 {
 	struct worker workers[READERS + 1];
 	int i;
 
-	ONLY_KTLS();
 	for (i = 0; i < READERS; i++)
-		start(&workers[i], read_slots, self->fd, i);
-	start(&workers[READERS], write_slots, self->other, 0);
+		start(&workers[i], runs[i], fd, i);
+	start(&workers[READERS], write_slots, other, 0);
 	expect_done(_metadata, workers, READERS + 1);
 	expect_each_once(_metadata);
+}
+
+TEST_F(threads, readers)
+{
+	static void *(*const runs[])(void *) = { read_slots, read_slots, read_slots, read_slots };
+
+	ONLY_KTLS();
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 TEST_F(threads, pollers)
 {
-	struct worker workers[READERS + 1];
-	int i;
+	static void *(*const runs[])(void *) = { poll_slots, poll_slots, poll_slots, poll_slots };
 
 	ONLY_KTLS();
-	for (i = 0; i < READERS; i++)
-		start(&workers[i], poll_slots, self->fd, i);
-	start(&workers[READERS], write_slots, self->other, 0);
-	expect_done(_metadata, workers, READERS + 1);
-	expect_each_once(_metadata);
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 TEST_F(threads, reader_and_peekers)
 {
-	struct worker workers[4];
+	static void *(*const runs[])(void *) = { peek_slots, read_slots, peek_slots, poll_slots };
 
 	ONLY_KTLS();
-	start(&workers[0], peek_slots, self->fd, 0);
-	start(&workers[1], peek_slots, self->fd, 1);
-	start(&workers[2], read_slots, self->fd, 2);
-	start(&workers[3], write_slots, self->other, 0);
-	expect_done(_metadata, workers, 4);
-	expect_each_once(_metadata);
+	expect_shared(_metadata, self->fd, self->other, runs);
 }
 
 /* One reads by recv(), another by splice() to a pipe that is emptied by a third. */
@@ -460,6 +459,44 @@ TEST_F(threads, open_record)
 		start(&workers[i], runs[i], fd, i);
 	expect_messages(_metadata, &peer, ARRAY_SIZE(runs));
 	expect_done(_metadata, workers, ARRAY_SIZE(runs));
+	close(fd);
+	close(peer.fd);
+}
+
+/* A page that changes all the time under vmsplice: any content, but a valid record. */
+static uint8_t changing[4 * 4096] __attribute__((aligned(4096)));
+static atomic_bool stop;
+
+static void *change_pages(void *arg)
+{
+	volatile uint8_t *p = changing;
+	size_t i;
+
+	while (!stop)
+		for (i = 0; i < sizeof(changing); i += 61)
+			p[i]++;
+	return NULL;
+}
+
+TEST_F(threads, pages_that_change)
+{
+	struct iovec iov = { changing, sizeof(changing) };
+	struct worker changer;
+	struct peer peer;
+	int fd, fds[2], i;
+	uint8_t type;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
+	ASSERT_EQ(0, pipe(fds));
+	start(&changer, change_pages, -1, 0);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(sizeof(changing), vmsplice(fds[1], &iov, 1, 0));
+		ASSERT_EQ(sizeof(changing), splice(fds[0], NULL, fd, NULL, sizeof(changing), 0));
+		ASSERT_EQ(sizeof(changing), peer_recv(&peer, &type, payload));
+	}
+	stop = true;
+	expect_done(_metadata, &changer, 1);
 	close(fd);
 	close(peer.fd);
 }

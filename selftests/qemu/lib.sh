@@ -4,6 +4,8 @@
 
 set -euo pipefail
 export LC_ALL=C
+# Variables given to the make that called this are not for those called here.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES
 
 # shellcheck disable=SC2034,SC2154 # used by, set by whoever sources this
 repo=$(cd "$here/../.." && pwd)

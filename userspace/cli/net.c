@@ -134,24 +134,24 @@ void net_name(const struct sockaddr *addr, socklen_t len, char out[NET_NAME])
 	snprintf(out, NET_NAME, strchr(name, ':') ? "[%s]:%s" : "%s:%s", name, port);
 }
 
-void net_local_name(int fd, char out[NET_NAME])
+static void name_end(int fd, int (*get)(int, struct sockaddr *, socklen_t *), char out[NET_NAME])
 {
 	struct sockaddr_storage addr;
 	socklen_t len = sizeof(addr);
 
 	snprintf(out, NET_NAME, "-");
-	if (!getsockname(fd, (struct sockaddr *)&addr, &len))
+	if (!get(fd, (struct sockaddr *)&addr, &len))
 		net_name((struct sockaddr *)&addr, len, out);
+}
+
+void net_local_name(int fd, char out[NET_NAME])
+{
+	name_end(fd, getsockname, out);
 }
 
 void net_peer_name(int fd, char out[NET_NAME])
 {
-	struct sockaddr_storage addr;
-	socklen_t len = sizeof(addr);
-
-	snprintf(out, NET_NAME, "-");
-	if (!getpeername(fd, (struct sockaddr *)&addr, &len))
-		net_name((struct sockaddr *)&addr, len, out);
+	name_end(fd, getpeername, out);
 }
 
 void set_nonblocking(int fd)

@@ -33,10 +33,7 @@ static const struct option options[] = {
 	{ "clients", "N", "connections at a time; others wait (default: 4096)",
 	  .value = &args.clients },
 	TLS_OPTION_CIPHER(&args.tls),
-	TLS_OPTION_TLS12(&args.tls),
-	TLS_OPTION_TLS13(&args.tls),
-	TLS_OPTION_REQUIRE(&args.tls),
-	TLS_OPTION_USERSPACE(&args.tls),
+	TLS_OPTIONS_WAY(&args.tls),
 	TLS_OPTION_KEYLOG(&args.tls),
 	{ 0 },
 };

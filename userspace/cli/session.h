@@ -14,6 +14,7 @@ struct talk_options {
 #define TALK_OPTION_BRIEF(o)	{ "brief", NULL, "one line about the connection", .flag = &(o)->brief }
 #define TALK_OPTION_QUIET(o)	{ "quiet", NULL, "errors only", .flag = &(o)->quiet }
 #define TALK_OPTION_VERBOSE(o)	{ "v", NULL, "bytes and rate at the end", .flag = &(o)->verbose }
+#define TALK_OPTIONS(o)		TALK_OPTION_BRIEF(o), TALK_OPTION_QUIET(o), TALK_OPTION_VERBOSE(o)
 
 /* server_name NULL: we are the server. Takes a connected TCP socket, and leaves it open. */
 enum status session(SSL_CTX *ctx, int tcp_fd, const char *server_name,

@@ -33,6 +33,9 @@ struct tls_options {
 				  .flag = &(o)->userspace }
 #define TLS_OPTION_TLS12(o)	{ "tls1_2", NULL, "TLS 1.2 only", .flag = &(o)->tls12 }
 #define TLS_OPTION_TLS13(o)	{ "tls1_3", NULL, "TLS 1.3 only", .flag = &(o)->tls13 }
+/* Which way a connection goes: what every verb that makes one has. */
+#define TLS_OPTIONS_WAY(o)	TLS_OPTION_TLS12(o), TLS_OPTION_TLS13(o), \
+				TLS_OPTION_REQUIRE(o), TLS_OPTION_USERSPACE(o)
 
 /* NULL after a complaint. */
 SSL_CTX *tls_client(const struct tls_options *options);

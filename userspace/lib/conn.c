@@ -107,6 +107,14 @@ static int set_up(struct ktls_conn *conn, SSL_CTX *ctx, int tcp_fd, int is_serve
 	return ret;
 }
 
+static struct ktls_conn *give_up(struct ktls_conn *conn, int ret)
+{
+	ktls_note_failure(-ret, conn->error);
+	ktls_close(conn);
+	errno = -ret;
+	return NULL;
+}
+
 struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *server_name,
 			   unsigned int flags)
 {
@@ -124,12 +132,7 @@ struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *
 	conn->flags = flags;
 	conn->events = is_server ? POLLIN : POLLOUT;
 	ret = set_up(conn, ctx, tcp_fd, is_server, server_name);
-	if (!ret)
-		return conn;
-	ktls_note_failure(-ret, conn->error);
-	ktls_close(conn);
-	errno = -ret;
-	return NULL;
+	return ret ? give_up(conn, ret) : conn;
 }
 
 static struct ktls_conn *make(SSL_CTX *ctx, int tcp_fd, int is_server, const char *name,
@@ -138,12 +141,7 @@ static struct ktls_conn *make(SSL_CTX *ctx, int tcp_fd, int is_server, const cha
 	struct ktls_conn *conn = ktls_new(ctx, tcp_fd, is_server, name, flags);
 	int ret = conn ? ktls_handshake(conn, -1) : 0;
 
-	if (!ret)
-		return conn;
-	ktls_note_failure(-ret, conn->error);
-	ktls_close(conn);
-	errno = -ret;
-	return NULL;
+	return ret ? give_up(conn, ret) : conn;
 }
 
 struct ktls_conn *ktls_accept(SSL_CTX *ctx, int tcp_fd, unsigned int flags)

@@ -12,15 +12,8 @@ build=$(dirname "$ktls")
 to=$work/to
 export PKG_CONFIG_PATH=$to/usr/lib/pkgconfig
 
-# The pkg-config file is made for the PREFIX, so it is made anew beside the build.
 make_it() {
 	make -s -C "$here/.." BUILD="$work/build" PREFIX=/usr DESTDIR="$to" "$@"
-}
-
-# All that is built already is not built again.
-lend() {
-	cp -a "$build" build
-	find build -name libktls.pc -delete
 }
 
 paths() { (cd "$to" && find . ! -type d | sort); }
@@ -64,8 +57,10 @@ compile() {	# OUTPUT FLAG...: of program.c, as pkg-config says
 	"${CC:-cc}" -Wall -Werror -o "$output" program.c $(flags "$@")
 }
 
-lend
+# What is built is not built again, though for another PREFIX.
+cp -a "$build" build
 ok 'make install' make_it install
+ok 'for the PREFIX asked for' has '^prefix=/usr$' "$to/usr/lib/pkgconfig/libktls.pc"
 ok 'each file is there' diff <(paths) <(echo "$wanted")
 ok 'the command runs' "$to/usr/bin/ktls" version
 program

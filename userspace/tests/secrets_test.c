@@ -128,7 +128,7 @@ static void check_connection(struct pair *pair, SSL_SESSION *session, int i, con
 	   !!session == SSL_session_reused(pair->client->ssl),
 	   "%s %s: handshake%s", ciphers[i].name, what, session ? ", resumed" : "");
 	if (ret) {
-		printf("# %s / %s\n", ktls_error(pair->client), ktls_error(pair->server));
+		printf("# %s / %s\n", pair->client->error, pair->server->error);
 		return;
 	}
 	snprintf(direction, sizeof(direction), "%s, client to server", what);

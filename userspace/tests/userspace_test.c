@@ -173,6 +173,7 @@ static void check_failures(void)
 static void check_strangers(void)
 {
 	static const char http[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+	static const char ssh[] = "SSH-2.0-OpenSSH_9.2\r\n";
 	struct ktls_conn *conn;
 	struct pair pair;
 	int fd[2], ret;
@@ -192,6 +193,15 @@ static void check_strangers(void)
 	ok(ktls_step(conn) == -ECONNRESET, "a peer that leaves: %s", ktls_error(conn));
 	ktls_close(conn);
 	close(fd[0]);
+
+	socketpair(AF_UNIX, SOCK_STREAM, 0, fd);
+	conn = ktls_new(pair.client_ctx, fd[0], 0, "localhost", KTLS_USERSPACE);
+	ret = send(fd[1], ssh, sizeof(ssh) - 1, 0) > 0 ? ktls_handshake(conn, 10000) : 0;
+	ok(ret == -EPROTO && strstr(ktls_error(conn), "does not speak TLS"), "SSH: %s",
+	   ktls_error(conn));
+	ktls_close(conn);
+	close(fd[0]);
+	close(fd[1]);
 	pair_free(&pair);
 }
 

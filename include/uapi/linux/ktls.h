@@ -17,6 +17,9 @@
  * States: created -> bound (bind) -> TX keyed and/or RX keyed (TLS_TX, TLS_RX, in either
  * order) -> created again (KTLS_DETACH) or closed. A direction without a key answers ENOKEY.
  *
+ * socket(2) fails with ESOCKTNOSUPPORT (a type that is not served), EPROTONOSUPPORT (a protocol
+ * that is not 0), ENOMEM, ...
+ *
  * bind(2) fails with
  *	EINVAL		wrong length, skt_flags not 0, already bound
  *	EAFNOSUPPORT	skt_family is not AF_KTLS
@@ -25,14 +28,15 @@
  *	ENOTCONN	the carrier is not connected
  *	EBUSY		the carrier has a ULP, an encapsulation or another owner
  *
- * While RX is keyed, receiving on the carrier fails with EBUSY; while TX is keyed, so does
- * sending. connect(AF_UNSPEC) and listen() on a carrier fail. Its descriptor may be closed.
+ * While RX is keyed, receiving on the carrier, TCP_ZEROCOPY_RECEIVE and SO_RCVLOWAT fail with
+ * EBUSY; while TX is keyed, so does sending. connect(AF_UNSPEC) and listen() on a carrier fail.
+ * Its descriptor may be closed.
  *
  * setsockopt(SOL_TLS, TLS_TX | TLS_RX) fails with
  *	ENOTCONN	not bound
  *	EINVAL		unknown version or cipher, wrong size, a change the protocol forbids
  *	ENOENT		the kernel has no such cipher
- *	EBUSY		a key is there and may not be replaced now
+ *	EBUSY		a key is there and may not be replaced now; a record is open (MSG_MORE)
  *	EFAULT		bad address
  * getsockopt of the two gives version and cipher (4 bytes) or the whole struct with the
  * counters of the next record. Key, salt and static iv in it are zero unless the caller has
@@ -45,9 +49,11 @@
  *	ENOTCONN	not bound
  *	ENOKEY		no TLS_TX key
  *	EBADMSG		all sequence numbers of the key are used
- *	EINVAL		an empty record of a type other than application data; a bad cmsg
+ *	EINVAL		an empty record of a type other than application data; a bad cmsg;
+ *			MSG_MORE with MSG_EOR or for another type than application data
  *	EOPNOTSUPP	a flag that has no meaning here (MSG_OOB, ...)
- *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP
+ *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP: what ended the direction is told once,
+ *			from then on EPIPE
  *
  * recv(2) and its kin fail with
  *	ENOTCONN	not bound
@@ -59,7 +65,9 @@
  *	EMSGSIZE	a record is longer than TLS allows
  *	EINVAL		a record has another version
  *	ECONNABORTED	KTLS_STRICT_EOF: the carrier ended without close_notify
- *	EAGAIN, EINTR, ECONNRESET, ...		as TCP
+ *	EKEYEXPIRED	a ChangeCipherSpec was delivered: what follows needs the next TLS_RX
+ *	EOPNOTSUPP	MSG_OOB
+ *	EAGAIN, EINTR, ECONNRESET, ...		as TCP, but a reset is never followed by 0
  * EBADMSG, EMSGSIZE and EINVAL from the record layer are final for the receiving direction;
  * sending goes on, and the carrier is not touched.
  */
