@@ -19,7 +19,7 @@ static bool is_handshake(u8 type)
 }
 
 /* Handshakes under keys that we do not have are for the carrier's readers. */
-static int judge_record(int current_epoch, const u8 *raw)
+static int judge_record(const struct ktls_sock *ks, int current_epoch, const u8 *raw)
 {
 	int epoch = ktls_record_epoch(ktls_get_be64(raw + 3));
 	u8 type = raw[0];
@@ -30,7 +30,11 @@ static int judge_record(int current_epoch, const u8 *raw)
 	/* Epoch 0 has no keys. */
 	if (is_handshake(type) && !epoch)
 		return KTLS_FOREIGN;
-	return type == KTLS_TYPE_DATA ? KTLS_OURS : KTLS_OURS | KTLS_CONTROL_IN;
+	if (type == KTLS_TYPE_DATA)
+		return KTLS_OURS;
+	/* rfc6347 4.2.8: a peer that forgot us may be at the end of another handshake. */
+	return KTLS_OURS | KTLS_CONTROL_IN |
+	       (type == KTLS_TYPE_HANDSHAKE && ktls_udp_shares(ks) ? KTLS_FOREIGN : 0);
 }
 
 /**
@@ -54,7 +58,7 @@ int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u
 	for (n = 0; n < KTLS_JUDGE_MAX && offset + sizeof(raw) <= skb->len; n++) {
 		if (skb_copy_bits(skb, offset, raw, sizeof(raw)))
 			break;
-		seen |= judge_record(epoch, raw);
+		seen |= judge_record(ks, epoch, raw);
 		offset += sizeof(raw) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
 	}
 	return seen ?: KTLS_OURS;
@@ -126,6 +130,36 @@ int ktls_datagram_arrived(struct ktls_sock *ks, struct sk_buff *skb)
 }
 
 /**
+ * ktls_datagram_prepend() - a datagram that somebody had read off the carrier
+ * @ks: bound socket without an RX key
+ * @bytes: the datagram
+ * @len: its bytes
+ *
+ * Context: process, rx.dir.lock held.
+ * Return: 0, -EMSGSIZE, -ENOMEM or -EFAULT; then nothing was added.
+ */
+int ktls_datagram_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *skb;
+
+	lockdep_assert_held(&rx->dir.lock);
+	if (len > KTLS_PREPEND_MAX - rx->ahead_bytes || skb_queue_len(&rx->early) >= KTLS_EARLY_MAX)
+		return -EMSGSIZE;
+	skb = alloc_skb(len, GFP_KERNEL_ACCOUNT);
+	if (!skb)
+		return -ENOMEM;
+	if (copy_from_sockptr(skb_put(skb, len), bytes, len)) {
+		kfree_skb(skb);
+		return -EFAULT;
+	}
+	skb_set_owner_r(skb, &ks->sk);
+	__skb_queue_tail(&rx->early, skb);
+	rx->ahead_bytes += len;
+	return 0;
+}
+
+/**
  * ktls_datagram_open_queue() - datagrams may be queued from now on
  * @ks: socket
  *
@@ -181,6 +215,7 @@ struct ktls_key *ktls_datagram_next_epoch(struct ktls_sock *ks, struct ktls_key 
 	spin_lock_bh(&rx->datagrams.lock);
 	skb_queue_splice_init(&rx->early, &rx->datagrams);
 	spin_unlock_bh(&rx->datagrams.lock);
+	rx->ahead_bytes = 0;
 	ktls_udp_drain(ks);
 	if (!old)
 		queue_rcu_work(ktls_workqueue, &rx->late);

@@ -35,7 +35,7 @@
 /* How long reordered datagrams of the epoch before are taken: once the peer's (rfc6347 4.1). */
 #define KTLS_PREVIOUS_EPOCH	(60 * HZ)
 /* Records of the next epoch that wait for its key. */
-#define KTLS_EARLY_MAX		64
+#define KTLS_EARLY_MAX		KTLS_PREPEND_DATAGRAMS
 #define KTLS_WINDOW_DEFAULT	1024
 /* Sealed and unsent at once: a record of data, the open record, a close_notify. */
 #define KTLS_PENDING_MAX	(3 * KTLS_PIECES)
@@ -440,6 +440,7 @@ enum {
 int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u32 offset);
 int ktls_datagram_arrived(struct ktls_sock *ks, struct sk_buff *skb);
 void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen);
+int ktls_datagram_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len);
 void ktls_datagram_open_queue(struct ktls_sock *ks);
 void ktls_datagram_close_queue(struct ktls_sock *ks);
 struct ktls_key *ktls_datagram_next_epoch(struct ktls_sock *ks, struct ktls_key *old);

@@ -144,13 +144,13 @@ static int set_prepend(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
 	int ret;
 
-	if (ktls_is_datagram(ks))
-		return -EOPNOTSUPP;
 	mutex_lock(&ks->rx.dir.lock);
 	if (!ks->carrier.sk)
 		ret = -ENOTCONN;
 	else if (ks->rx.dir.key)
 		ret = -EBUSY;
+	else if (ktls_is_datagram(ks))
+		ret = ktls_datagram_prepend(ks, value, len);
 	else
 		ret = ktls_stream_prepend(ks, value, len);
 	mutex_unlock(&ks->rx.dir.lock);

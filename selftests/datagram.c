@@ -208,6 +208,35 @@ TEST_F(datagram, queued_on_the_carrier)
 	close(peer.fd);
 }
 
+TEST_F(datagram, read_by_the_handshake)
+{
+	int fds[2], fd, i;
+	struct peer peer;
+
+	ASSERT_EQ(0, udp_pair(variant->family, fds));
+	peer.fd = fds[1];
+	dtls_keys_make(&peer.tx, variant->cipher, 1);
+	ASSERT_EQ(0, dgram_send(&peer, DATA, "waits", 5));
+	fd = dtls_attach(fds[0]);
+	for (i = 0; i < KTLS_PREPEND_DATAGRAMS; i++) {
+		peer.tx.seq = EPOCH(1) + 10 + i;
+		ASSERT_EQ(0, setsockopt(fd, SOL_KTLS, KTLS_PREPEND_RX, record,
+					dgram_seal(&peer, DATA, "early", 1 + i % 5, record)));
+	}
+	EXPECT_EQ(-EMSGSIZE, RESULT(setsockopt(fd, SOL_KTLS, KTLS_PREPEND_RX, record, 10)));
+	EXPECT_EQ(-EBUSY, RESULT(setsockopt(fd, SOL_KTLS, KTLS_DETACH, NULL, 0)));
+	peer.tx.seq = EPOCH(1);
+	ASSERT_EQ(0, tls_key(fd, TLS_RX, &peer.tx));
+	for (i = 0; i < KTLS_PREPEND_DATAGRAMS; i++)
+		ASSERT_EQ(1 + i % 5, recv(fd, payload, 100, MSG_DONTWAIT));
+	EXPECT_EQ(5, recv(fd, payload, 100, MSG_DONTWAIT));
+	EXPECT_EQ(0, memcmp(payload, "waits", 5));
+	EXPECT_EQ(-EBUSY, RESULT(setsockopt(fd, SOL_KTLS, KTLS_PREPEND_RX, record, 10)));
+	close(fd);
+	close(fds[0]);
+	close(peer.fd);
+}
+
 /* rfc7983: what is not DTLS, and handshakes without keys, are the carrier's. */
 TEST_F(datagram, not_ours)
 {

@@ -137,11 +137,12 @@ struct sockaddr_ktls {
 /*
  * set: raw bytes that a handshake library had already read off the carrier, parsed before
  * what the carrier holds. May be called several times before TLS_RX. ENOTCONN: not bound.
- * EBUSY: RX is keyed. EMSGSIZE: over KTLS_PREPEND_MAX in all. EOPNOTSUPP: a datagram socket.
- * ENOMEM, EFAULT.
+ * EBUSY: RX is keyed. EMSGSIZE: over KTLS_PREPEND_MAX in all, or (datagram socket,
+ * where each call gives one datagram) more than KTLS_PREPEND_DATAGRAMS. ENOMEM, EFAULT.
  */
 #define KTLS_PREPEND_RX		6
 #define KTLS_PREPEND_MAX	65536
+#define KTLS_PREPEND_DATAGRAMS	64
 /*
  * get, set: int, and a control message of sendmsg with an int, datagram: what is sent is cut
  * into records of so many bytes of payload (the last may be shorter), which leave as one batch;
