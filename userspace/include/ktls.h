@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libktls: TLS handshakes by OpenSSL, records by the kernel (AF_KTLS).
+ * libktls: TLS and DTLS handshakes by OpenSSL, records by the kernel (AF_KTLS).
  *
  * The program prepares an SSL_CTX as for any OpenSSL connection (certificates,
  * verification, ALPN, ...) and gives it a connected TCP socket:
@@ -8,6 +8,13 @@
  *	struct ktls_conn *conn = ktls_accept(ctx, tcp_fd, 0);	(or ktls_connect)
  *	int fd = ktls_fd(conn);		read, write, sendfile, splice, poll ... as any socket
  *	ktls_close(conn);
+ *
+ * DTLS is the same over a connected UDP socket with an SSL_CTX of DTLS_method(). There each
+ * ktls_send is a record and a datagram, each ktls_recv reads one, and what does not fit the
+ * reader's buffer is lost, as with UDP. A server takes many clients on one port:
+ *
+ *	struct ktls_listener *l = ktls_listen(ctx, udp_fd, 0);
+ *	while ((conn = ktls_listener_accept(l, -1)) || errno == EPROTO) ...
  *
  * When the kernel cannot carry the connection (no module, another cipher or version), it
  * goes on in userspace through ktls_send, ktls_recv and ktls_sendfile alike, and
@@ -31,6 +38,7 @@ extern "C" {
 #endif
 
 struct ktls_conn;
+struct ktls_listener;
 
 /* Flags of ktls_new, ktls_accept and ktls_connect. */
 #define KTLS_REQUIRE_KERNEL	(1U << 0)	/* fail rather than go on in userspace */
@@ -48,12 +56,12 @@ struct ktls_conn;
  */
 unsigned int ktls_available(const char **why);
 
-/* The handshake in one call; blocks as the TCP socket does not: waits with poll(2).
- * tcp_fd stays the caller's and may be closed after success. timeout of ktls_handshake is
+/* The handshake in one call; blocks as the TCP or UDP socket does not: waits with poll(2).
+ * fd stays the caller's and may be closed after success. timeout of ktls_handshake is
  * -1 here. NULL on failure, errno set and a sentence in ktls_last_error().
  */
-struct ktls_conn *ktls_accept(SSL_CTX *ctx, int tcp_fd, unsigned int flags);
-struct ktls_conn *ktls_connect(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+struct ktls_conn *ktls_accept(SSL_CTX *ctx, int fd, unsigned int flags);
+struct ktls_conn *ktls_connect(SSL_CTX *ctx, int fd, const char *server_name,
 			       unsigned int flags);
 /* The failure of the last ktls_new, ktls_accept or ktls_connect of this thread. */
 const char *ktls_last_error(void);
@@ -63,23 +71,47 @@ const char *ktls_last_error(void);
  * server_name (client only, may be NULL) is sent as SNI and, when ctx verifies peers, is
  * the name (or address) that the certificate must carry.
  */
-struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *server_name,
+struct ktls_conn *ktls_new(SSL_CTX *ctx, int fd, int is_server, const char *server_name,
 			   unsigned int flags);
 /*
  * Goes as far as it can without waiting. 0: done, the keys are installed. -EAGAIN: call
- * again when tcp_fd has the events (POLLIN, POLLOUT) of ktls_events(). Else failed.
+ * again when fd has the events (POLLIN, POLLOUT) of ktls_events(), or with DTLS after
+ * ktls_timeout() milliseconds. Else failed.
  */
 int ktls_step(struct ktls_conn *conn);
 short ktls_events(const struct ktls_conn *conn);
+/* When a flight of DTLS goes again unless an answer comes; -1: no such time. */
+int ktls_timeout(const struct ktls_conn *conn);
 /* ktls_step and poll(2) until done; timeout_ms -1: no limit. -ETIMEDOUT. */
 int ktls_handshake(struct ktls_conn *conn, int timeout_ms);
+
+/*
+ * DTLS: the clients of a UDP socket that is bound and not connected, which stays the caller's
+ * and may be closed. Nothing is kept about a client before it has returned a cookie. For that
+ * ctx gets callbacks. NULL on failure, as ktls_new.
+ */
+struct ktls_listener *ktls_listen(SSL_CTX *ctx, int udp_fd, unsigned int flags);
+/*
+ * Runs the handshakes of all clients until one is done: that client, its connection blocking
+ * or not as udp_fd is. timeout_ms 0: does not wait, -1: as long as it takes. NULL, errno and
+ * ktls_last_error(): EAGAIN in the time given no client came; EPROTO, ETIMEDOUT, ... the
+ * handshake of a client failed, which is no reason not to call again. One thread at a time;
+ * what it returned belongs to any.
+ */
+struct ktls_conn *ktls_listener_accept(struct ktls_listener *listener, int timeout_ms);
+/* For event loops: call ktls_listener_accept(listener, 0) until EAGAIN when udp_fd is readable,
+ * or after so many milliseconds; -1: no such time.
+ */
+int ktls_listener_timeout(const struct ktls_listener *listener);
+/* Ends handshakes; the connections that were returned go on. NULL is fine. */
+void ktls_listener_close(struct ktls_listener *listener);
 
 /*
  * Descriptor of the data path: an AF_KTLS socket when the kernel carries the connection,
  * else -1 (use ktls_send and ktls_recv). Stays the connection's: do not close it.
  */
 int ktls_fd(const struct ktls_conn *conn);
-/* What to poll(2) in either case: ktls_fd() or the TCP socket. */
+/* What to poll(2) in either case: ktls_fd() or the TCP or UDP socket. */
 int ktls_poll_fd(const struct ktls_conn *conn);
 int ktls_in_kernel(const struct ktls_conn *conn);
 /* Why the kernel does not carry it: a sentence; "" when it does. */
@@ -98,17 +130,21 @@ ssize_t ktls_send(struct ktls_conn *conn, const void *data, size_t len, int flag
 ssize_t ktls_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
 /* As sendfile(2): *offset (unless NULL) advances; else the file's position does. */
 ssize_t ktls_sendfile(struct ktls_conn *conn, int file_fd, off_t *offset, size_t len);
+/* The longest payload that one record takes now; DTLS: that fits the path, longer: -EMSGSIZE. */
+size_t ktls_payload_max(const struct ktls_conn *conn);
 /* Userspace: bytes that ktls_recv returns without polling; in the kernel: 0, poll tells. */
 size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
-/* Sends close_notify and the FIN of the TCP connection; receiving goes on. */
+/* Sends close_notify and the FIN of the TCP connection; receiving goes on. DTLS has no FIN:
+ * who does not call this leaves a peer that waits.
+ */
 int ktls_shutdown(struct ktls_conn *conn);
-/* Closes and frees all but tcp_fd and ctx. NULL is fine. */
+/* Closes and frees all but fd and ctx. NULL is fine. */
 void ktls_close(struct ktls_conn *conn);
 
 /* What was negotiated; pointers live as long as the connection. NULL or "" where absent. */
-const char *ktls_version(const struct ktls_conn *conn);		/* "TLSv1.2" */
+const char *ktls_version(const struct ktls_conn *conn);		/* "TLSv1.2", "DTLSv1.2" */
 const char *ktls_cipher(const struct ktls_conn *conn);		/* OpenSSL's name */
 const char *ktls_server_name(const struct ktls_conn *conn);	/* SNI */
 const char *ktls_alpn(const struct ktls_conn *conn, size_t *len);

@@ -8,6 +8,8 @@
 #include <openssl/crypto.h>
 
 #include "conn.h"
+#include "dtls.h"
+#include "listener.h"
 #include "secrets.h"
 
 /* What speaks against the kernel before it is asked. */
@@ -16,8 +18,9 @@ static int check_handshake(struct ktls_conn *conn)
 	const struct ktls_wire *wire = &conn->wire;
 	SSL *ssl = conn->ssl;
 
-	if (SSL_version(ssl) != TLS1_2_VERSION)
-		return ktls_decline(conn, EOPNOTSUPP, "the kernel carries TLS 1.2, this is %s",
+	if (SSL_version(ssl) != TLS1_2_VERSION && SSL_version(ssl) != DTLS1_2_VERSION)
+		return ktls_decline(conn, EOPNOTSUPP,
+				    "the kernel carries TLS 1.2 and DTLS 1.2, this is %s",
 				    SSL_get_version(ssl));
 	if (!ktls_cipher_find(SSL_get_current_cipher(ssl)))
 		return ktls_decline(conn, EOPNOTSUPP,
@@ -25,8 +28,8 @@ static int check_handshake(struct ktls_conn *conn)
 				    SSL_get_cipher_name(ssl));
 	if (SSL_get_current_compression(ssl))
 		return ktls_decline(conn, EOPNOTSUPP, "the kernel does not do TLS compression");
-	/* What OpenSSL has opened already cannot be given back. */
-	if (SSL_has_pending(ssl))
+	/* What OpenSSL has opened already cannot be given back; of DTLS it is repetitions alone. */
+	if (SSL_has_pending(ssl) && !ktls_wire_is_datagram(wire))
 		return ktls_decline(conn, EOPNOTSUPP, "the peer's Finished shares its record");
 	if (wire->unframed || !wire->tx.sealed || !wire->rx.sealed ||
 	    !ktls_flow_is_whole(&wire->tx) || !ktls_flow_is_whole(&wire->rx))
@@ -40,15 +43,30 @@ static int check(struct ktls_conn *conn)
 
 	if (conn->flags & KTLS_USERSPACE)
 		return ktls_decline(conn, EOPNOTSUPP, "the program asked for userspace");
-	if (!(ktls_available(&why) & KTLS_CAN_TLS12))
+	if (!(ktls_available(&why) & (ktls_wire_is_datagram(&conn->wire) ? KTLS_CAN_DTLS12 :
+									   KTLS_CAN_TLS12)))
 		return ktls_decline(conn, EAFNOSUPPORT, "%s", why);
 	return check_handshake(conn);
+}
+
+/* Whom of those that send to the UDP socket the connection is with. */
+static int connect_peer(struct ktls_conn *conn)
+{
+	const struct ktls_wire *wire = &conn->wire;
+
+	if (!wire->peer_len)
+		return 0;
+	ktls_listener_displace(conn);
+	if (!connect(conn->fd, (const struct sockaddr *)&wire->peer, wire->peer_len))
+		return 0;
+	return ktls_decline(conn, errno, "the kernel does not take the peer's address: %s",
+			    strerror(errno));
 }
 
 static int open_socket(struct ktls_conn *conn)
 {
 	struct sockaddr_ktls addr = { .skt_fd = conn->wire.fd };
-	int type = SOCK_STREAM | SOCK_CLOEXEC;
+	int type = conn->wire.kind->type | SOCK_CLOEXEC;
 	int err;
 
 	if (fcntl(conn->wire.fd, F_GETFL) & O_NONBLOCK)
@@ -58,9 +76,9 @@ static int open_socket(struct ktls_conn *conn)
 		return ktls_decline(conn, errno, "%s", ktls_explain_socket(errno));
 	addr.skt_family = (__kernel_sa_family_t)ktls_family();
 	if (!bind(conn->fd, (struct sockaddr *)&addr, sizeof(addr)))
-		return 0;
+		return connect_peer(conn);
 	err = errno;
-	return ktls_decline(conn, err, "the kernel does not take the TCP socket: %s%s",
+	return ktls_decline(conn, err, "the kernel does not take the TCP or UDP socket: %s%s",
 			    strerror(err),
 			    err == EBUSY ? " (another protocol sits on it)" : "");
 }
@@ -96,15 +114,31 @@ static int limit_payload(struct ktls_conn *conn)
 }
 
 /* What came behind the peer's Finished, perhaps a part of a record. */
+static int hand_over(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	if (!len || !setsockopt(conn->fd, SOL_KTLS, KTLS_PREPEND_RX, data, (socklen_t)len))
+		return 0;
+	return ktls_decline(conn, errno, "the kernel does not take %zu bytes already read: %s",
+			    len, strerror(errno));
+}
+
+/* A record becomes a datagram; one that cannot is lost, as datagrams may be. */
+static int hand_over_records(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	struct dtls_record record;
+
+	for (; ktls_dtls_record(data, len, &record); data += record.len, len -= record.len)
+		(void)hand_over(conn, data, record.len);
+	return 0;
+}
+
 static int hand_over_leftover(struct ktls_conn *conn)
 {
 	const struct ktls_wire *wire = &conn->wire;
-	socklen_t len = (socklen_t)(wire->end - wire->start);
+	size_t len = wire->end - wire->start;
 
-	if (!len || !setsockopt(conn->fd, SOL_KTLS, KTLS_PREPEND_RX, wire->in + wire->start, len))
-		return 0;
-	return ktls_decline(conn, errno, "the kernel does not take %u bytes already read: %s",
-			    len, strerror(errno));
+	return ktls_wire_is_datagram(wire) ? hand_over_records(conn, wire->in + wire->start, len) :
+					     hand_over(conn, wire->in + wire->start, len);
 }
 
 /* RX comes last: once it is keyed the kernel reads TCP and there is no way back. */

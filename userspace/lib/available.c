@@ -105,10 +105,10 @@ static int try_key(int fd, int version)
 	return setsockopt(fd, SOL_TLS, TLS_TX, &info, sizeof(info)) ? -errno : 0;
 }
 
-static int try_version(int carrier, int version)
+static int try_version(int carrier, int type, int version)
 {
 	struct sockaddr_ktls addr = { .skt_fd = carrier };
-	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(family, type | SOCK_CLOEXEC, 0);
 	int ret;
 
 	if (fd < 0)
@@ -118,6 +118,22 @@ static int try_version(int carrier, int version)
 	if (!ret)
 		ret = try_key(fd, version);
 	close(fd);
+	return ret;
+}
+
+/* Nothing is sent: whether somebody is at that port does not matter. */
+static int try_datagrams(void)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(9) };
+	int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int ret;
+
+	if (udp < 0)
+		return -errno;
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ret = connect(udp, (struct sockaddr *)&addr, sizeof(addr)) ? -errno :
+	      try_version(udp, SOCK_DGRAM, DTLS_1_2_VERSION);
+	close(udp);
 	return ret;
 }
 
@@ -156,11 +172,13 @@ static int try_versions(void)
 		close_pair(pair);
 		return ret;
 	}
-	ret = try_version(pair[0], TLS_1_2_VERSION);
+	ret = try_version(pair[0], SOCK_STREAM, TLS_1_2_VERSION);
 	if (!ret)
 		can |= KTLS_CAN_TLS12;
-	if (!try_version(pair[1], TLS_1_3_VERSION))
+	if (!try_version(pair[1], SOCK_STREAM, TLS_1_3_VERSION))
 		can |= KTLS_CAN_TLS13;
+	if (!try_datagrams())
+		can |= KTLS_CAN_DTLS12;
 	close_pair(pair);
 	if (ret == -ENOENT)
 		snprintf(reason, sizeof(reason),
@@ -168,8 +186,10 @@ static int try_versions(void)
 	else if (ret)
 		snprintf(reason, sizeof(reason), "the module af_ktls takes no TLS 1.2 keys: %s",
 			 strerror(-ret));
+	else if (!(can & KTLS_CAN_DTLS12))
+		snprintf(reason, sizeof(reason), "this af_ktls carries no DTLS");
 	else if (!(can & KTLS_CAN_TLS13))
-		snprintf(reason, sizeof(reason), "this af_ktls carries TLS 1.2, not 1.3 or DTLS");
+		snprintf(reason, sizeof(reason), "this af_ktls carries TLS 1.2 and DTLS 1.2, not TLS 1.3");
 	return ret;
 }
 

@@ -10,6 +10,8 @@
 #include <openssl/x509v3.h>
 
 #include "conn.h"
+#include "datagram.h"
+#include "listener.h"
 
 static bool is_address(const char *name)
 {
@@ -42,6 +44,10 @@ static int set_up_ssl(struct ktls_conn *conn, SSL_CTX *ctx, int is_server, const
 	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
 	SSL_set_read_ahead(conn->ssl, 0);
+	if (ktls_wire_is_datagram(&conn->wire)) {
+		SSL_set_options(conn->ssl, SSL_OP_NO_QUERY_MTU);
+		ktls_limit_datagrams(conn, ktls_datagram_room(&conn->wire));
+	}
 	if (is_server) {
 		SSL_set_accept_state(conn->ssl);
 		return 0;
@@ -61,6 +67,16 @@ static bool permits_tls12(const SSL *ssl)
 	       !(SSL_get_options(ssl) & SSL_OP_NO_TLSv1_2);
 }
 
+/* DTLS has one version that is worth it: OpenSSL chooses it wherever the peer has it. */
+static int choose_datagram_version(struct ktls_conn *conn)
+{
+	const char *why;
+
+	if (!(conn->flags & KTLS_REQUIRE_KERNEL) || ktls_available(&why) & KTLS_CAN_DTLS12)
+		return 0;
+	return ktls_fail(conn, EAFNOSUPPORT, "%s", why);
+}
+
 /*
  * A program that takes TLS 1.2 and 1.3 alike gets the one that the kernel can carry. One
  * that excludes 1.2 keeps its wish. A server is not too proud for clients that do.
@@ -72,6 +88,8 @@ static int choose_version(struct ktls_conn *conn)
 
 	if (conn->flags & KTLS_USERSPACE)
 		return 0;
+	if (ktls_wire_is_datagram(&conn->wire))
+		return choose_datagram_version(conn);
 	can = ktls_available(&why);
 	if (!(can & (KTLS_CAN_TLS12 | KTLS_CAN_TLS13)) && (conn->flags & KTLS_REQUIRE_KERNEL))
 		return ktls_fail(conn, EAFNOSUPPORT, "%s", why);
@@ -90,21 +108,30 @@ static int choose_version(struct ktls_conn *conn)
 	return 0;
 }
 
-static int set_up(struct ktls_conn *conn, SSL_CTX *ctx, int tcp_fd, int is_server,
-		  const char *name)
+static int set_up_wire(struct ktls_conn *conn, int fd)
+{
+	int ret = conn->listener ? ktls_wire_init_shared(&conn->wire, fd) :
+				   ktls_wire_init(&conn->wire, fd);
+
+	return ret ? ktls_fail(conn, -ret, "the TCP or UDP socket: %s", strerror(-ret)) : 0;
+}
+
+static int set_up(struct ktls_conn *conn, SSL_CTX *ctx, int fd, int is_server, const char *name)
 {
 	int ret;
 
 	if (conn->flags & ~(KTLS_REQUIRE_KERNEL | KTLS_USERSPACE) ||
 	    conn->flags == (KTLS_REQUIRE_KERNEL | KTLS_USERSPACE))
 		return ktls_fail(conn, EINVAL, "flags that libktls does not know or that exclude each other");
-	ret = ktls_wire_init(&conn->wire, tcp_fd);
-	if (ret)
-		return ktls_fail(conn, -ret, "the TCP socket: %s", strerror(-ret));
-	ret = set_up_ssl(conn, ctx, is_server, name);
+	ret = set_up_wire(conn, fd);
 	if (!ret)
-		ret = choose_version(conn);
-	return ret;
+		ret = set_up_ssl(conn, ctx, is_server, name);
+	if (ret)
+		return ret;
+	if (ktls_wire_is_datagram(&conn->wire) != !!SSL_is_dtls(conn->ssl))
+		return ktls_fail(conn, EPROTOTYPE,
+				 "TLS goes over TCP, DTLS (DTLS_method() in the SSL_CTX) over UDP");
+	return choose_version(conn);
 }
 
 static struct ktls_conn *give_up(struct ktls_conn *conn, int ret)
@@ -115,8 +142,8 @@ static struct ktls_conn *give_up(struct ktls_conn *conn, int ret)
 	return NULL;
 }
 
-struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *server_name,
-			   unsigned int flags)
+static struct ktls_conn *new_conn(SSL_CTX *ctx, struct ktls_listener *listener, int fd,
+				  int is_server, const char *name, unsigned int flags)
 {
 	struct ktls_conn *conn = calloc(1, sizeof(*conn));
 	int ret;
@@ -131,34 +158,48 @@ struct ktls_conn *ktls_new(SSL_CTX *ctx, int tcp_fd, int is_server, const char *
 	conn->wire.fd = -1;
 	conn->flags = flags;
 	conn->events = is_server ? POLLIN : POLLOUT;
-	ret = set_up(conn, ctx, tcp_fd, is_server, server_name);
+	conn->listener = listener ? ktls_listener_get(listener) : NULL;
+	ret = set_up(conn, ctx, fd, is_server, name);
 	return ret ? give_up(conn, ret) : conn;
 }
 
-static struct ktls_conn *make(SSL_CTX *ctx, int tcp_fd, int is_server, const char *name,
+struct ktls_conn *ktls_new(SSL_CTX *ctx, int fd, int is_server, const char *server_name,
+			   unsigned int flags)
+{
+	return new_conn(ctx, NULL, fd, is_server, server_name, flags);
+}
+
+struct ktls_conn *ktls_new_guest(SSL_CTX *ctx, struct ktls_listener *listener, int fd,
+				 unsigned int flags)
+{
+	return new_conn(ctx, listener, fd, 1, NULL, flags);
+}
+
+static struct ktls_conn *make(SSL_CTX *ctx, int fd, int is_server, const char *name,
 			      unsigned int flags)
 {
-	struct ktls_conn *conn = ktls_new(ctx, tcp_fd, is_server, name, flags);
+	struct ktls_conn *conn = ktls_new(ctx, fd, is_server, name, flags);
 	int ret = conn ? ktls_handshake(conn, -1) : 0;
 
 	return ret ? give_up(conn, ret) : conn;
 }
 
-struct ktls_conn *ktls_accept(SSL_CTX *ctx, int tcp_fd, unsigned int flags)
+struct ktls_conn *ktls_accept(SSL_CTX *ctx, int fd, unsigned int flags)
 {
-	return make(ctx, tcp_fd, 1, NULL, flags);
+	return make(ctx, fd, 1, NULL, flags);
 }
 
-struct ktls_conn *ktls_connect(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+struct ktls_conn *ktls_connect(SSL_CTX *ctx, int fd, const char *server_name,
 			       unsigned int flags)
 {
-	return make(ctx, tcp_fd, 0, server_name, flags);
+	return make(ctx, fd, 0, server_name, flags);
 }
 
 void ktls_close(struct ktls_conn *conn)
 {
 	if (!conn)
 		return;
+	ktls_listener_leave(conn);
 	/*
 	 * OpenSSL did not see how the connection was closed and would forget the session.
 	 * rfc5246 7.2.1: not closing properly no longer forbids resumption.

@@ -17,6 +17,8 @@
 #define KTLS_SENTENCE	256
 
 struct ktls_keys;
+struct ktls_listener;
+struct ktls_guest;
 
 enum ktls_phase {
 	PHASE_HANDSHAKE,
@@ -30,6 +32,7 @@ struct ktls_path {
 	ssize_t (*recv)(struct ktls_conn *conn, void *data, size_t len, int flags);
 	ssize_t (*sendfile)(struct ktls_conn *conn, int fd, off_t *offset, size_t len);
 	size_t (*pending)(const struct ktls_conn *conn);
+	size_t (*payload_max)(const struct ktls_conn *conn);
 	int (*flush)(struct ktls_conn *conn);
 	int (*truncated)(const struct ktls_conn *conn);
 	int (*shutdown)(struct ktls_conn *conn);
@@ -61,6 +64,10 @@ struct ktls_conn {
 	bool caps_on_hello;		/* ... or will be, for a client that offers it */
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_control control;
+	struct ktls_listener *listener;	/* a guest's; NULL: a socket of its own */
+	struct ktls_guest *guest;
+	unsigned int timeouts;		/* of the handshake's datagrams, in a row */
+	atomic_bool displaced;		/* the peer has begun anew */
 	/* One thread may send while another receives: what both touch. */
 	atomic_int rx_end;		/* recv: 1 end of file, -errno dead, 0 open */
 	atomic_bool tx_closed;
@@ -69,6 +76,15 @@ struct ktls_conn {
 	int failure;			/* PHASE_FAILED: the -errno */
 	char why_not[KTLS_SENTENCE];
 };
+
+/* conn.c: as ktls_new, for one of the peers that send to a listener's fd. */
+struct ktls_conn *ktls_new_guest(SSL_CTX *ctx, struct ktls_listener *listener, int fd,
+				 unsigned int flags);
+
+/* handshake.c: CLOCK_MONOTONIC. */
+int64_t ktls_now_ms(void);
+/* OpenSSL and the wire make no longer datagrams. */
+void ktls_limit_datagrams(struct ktls_conn *conn, size_t room);
 
 /* error.c: each notes a sentence and returns -err (err > 0). */
 int ktls_fail(struct ktls_conn *conn, int err, const char *format, ...)
@@ -96,6 +112,12 @@ void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t descripti
  * the connection failed.
  */
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
+
+/* repeat.c: sends the last flight of the handshake again, if it was ours. */
+void ktls_repeat_flight(struct ktls_conn *conn);
+
+/* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
+ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
 
 /* file.c: sendfile by reading and sending. */
 ssize_t ktls_copy_file(struct ktls_conn *conn, int fd, off_t *offset, size_t len);

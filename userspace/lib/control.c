@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "conn.h"
+#include "dtls.h"
 
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
@@ -102,6 +103,32 @@ static int take_handshake_bytes(struct ktls_conn *conn, const uint8_t *data, siz
 	return 0;
 }
 
+/*
+ * rfc6347 4.2.4: a Finished that comes again says that our last flight did not arrive. The
+ * rest of the peer's flight, late or twice, says nothing.
+ */
+static int take_datagram_message(struct ktls_conn *conn, uint8_t type)
+{
+	if (type == DTLS_FINISHED)
+		ktls_repeat_flight(conn);
+	else if (type == (SSL_is_server(conn->ssl) ? CLIENT_HELLO : HELLO_REQUEST))
+		ktls_control_reply(conn, ALERT_WARNING, SSL_AD_NO_RENEGOTIATION);
+	return count(conn);
+}
+
+static int take_datagram_messages(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	struct dtls_message message;
+	int ret = 0;
+
+	while (!ret && ktls_dtls_message(data, len, &message)) {
+		ret = take_datagram_message(conn, message.type);
+		data += message.len;
+		len -= message.len;
+	}
+	return ret;
+}
+
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
 {
 	if (!len)
@@ -110,7 +137,9 @@ int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data,
 	case RECORD_ALERT:
 		return take_alert_bytes(conn, data, len);
 	case RECORD_HANDSHAKE:
-		return take_handshake_bytes(conn, data, len);
+		return ktls_wire_is_datagram(&conn->wire) ?
+		       take_datagram_messages(conn, data, len) :
+		       take_handshake_bytes(conn, data, len);
 	default:
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a record of a type that has no place here");

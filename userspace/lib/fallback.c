@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 
 #include "conn.h"
+#include "datagram.h"
 
 /* Bytes that may wait for TCP: a record of ours, and what alerts and key updates call for. */
 #define OUTPUT_MAX	65536
@@ -43,6 +44,17 @@ static int rx_end(struct ktls_conn *conn, int end)
 	return end < 0 ? end : 0;
 }
 
+/* What the reader had no room for, of a datagram. */
+static void drop_rest(struct ktls_conn *conn)
+{
+	char rest[256];
+
+	if (!ktls_wire_is_datagram(&conn->wire))
+		return;
+	while (SSL_pending(conn->ssl) > 0 && SSL_read(conn->ssl, rest, sizeof(rest)) > 0)
+		;
+}
+
 static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 {
 	int want = len > INT_MAX ? INT_MAX : (int)len;
@@ -57,8 +69,10 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 		if (BIO_ctrl_pending(conn->wire.wbio) > OUTPUT_MAX)
 			return rx_end(conn, ktls_fail(conn, EPROTO,
 						      "the peer demands answers and takes none"));
-		if (ret == SSL_ERROR_NONE)
+		if (ret == SSL_ERROR_NONE) {
+			drop_rest(conn);
 			return n;
+		}
 		if (ret == SSL_ERROR_ZERO_RETURN)
 			return rx_end(conn, 1);
 		if (ret != SSL_ERROR_WANT_READ)
@@ -74,6 +88,18 @@ static int flush(struct ktls_conn *conn, int flags)
 	return explain(conn, "sending", ktls_wire_flush(&conn->wire, flags));
 }
 
+/* As much as the kernel would take. */
+static size_t user_payload_max(const struct ktls_conn *conn)
+{
+	size_t max;
+
+	if (!ktls_wire_is_datagram(&conn->wire))
+		return RECORD_MAX_PAYLOAD;
+	SSL_set_mtu(conn->ssl, (long)ktls_datagram_room(&conn->wire));
+	max = DTLS_get_data_mtu(conn->ssl);
+	return max < RECORD_MAX_PAYLOAD ? max : RECORD_MAX_PAYLOAD;
+}
+
 static int seal(struct ktls_conn *conn, const void *data, size_t len)
 {
 	int n;
@@ -83,6 +109,23 @@ static int seal(struct ktls_conn *conn, const void *data, size_t len)
 	return n == (int)len ? 0 : ktls_fail_ssl(conn);
 }
 
+static ssize_t send_datagram(struct ktls_conn *conn, const void *data, size_t len, int flags)
+{
+	int ret = flush(conn, flags);
+
+	if (ret)
+		return ret;
+	if (len > user_payload_max(conn))
+		return ktls_fail(conn, EMSGSIZE, "a datagram is longer than the path takes: %zu bytes",
+				 user_payload_max(conn));
+	ret = seal(conn, data, len);
+	if (ret)
+		return ret;
+	ret = flush(conn, flags);
+	/* What waits for room counts as sent. */
+	return ret && ret != -EAGAIN && ret != -EINTR ? ret : (ssize_t)len;
+}
+
 /* A record is sealed only when TCP has taken the last: at most one waits. */
 static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
 {
@@ -90,6 +133,8 @@ static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, i
 	size_t done = 0, n;
 	int ret = 0;
 
+	if (ktls_wire_is_datagram(&conn->wire))
+		return send_datagram(conn, data, len, flags & MSG_DONTWAIT);
 	flags &= MSG_DONTWAIT;
 	while (done < len) {
 		ret = flush(conn, flags);
@@ -113,6 +158,8 @@ static size_t user_pending(const struct ktls_conn *conn)
 
 	if (conn->rx_end)
 		return 0;
+	if (ktls_wire_is_datagram(&conn->wire))
+		return conn->wire.end - conn->wire.start;
 	return n > 0 ? (size_t)n : ktls_wire_record(&conn->wire);
 }
 
@@ -136,7 +183,8 @@ static int user_shutdown(struct ktls_conn *conn)
 	ret = flush(conn, 0);
 	if (ret)
 		return ret;
-	if (!shutdown(conn->wire.fd, SHUT_WR) || errno == ENOTCONN)
+	if (ktls_wire_is_datagram(&conn->wire) || !shutdown(conn->wire.fd, SHUT_WR) ||
+	    errno == ENOTCONN)
 		return 0;
 	return explain(conn, "closing", -errno);
 }
@@ -146,6 +194,7 @@ const struct ktls_path ktls_user_path = {
 	.recv = user_recv,
 	.sendfile = ktls_copy_file,
 	.pending = user_pending,
+	.payload_max = user_payload_max,
 	.flush = user_flush,
 	.truncated = user_truncated,
 	.shutdown = user_shutdown,

@@ -9,11 +9,12 @@
 static ssize_t copy_from(struct ktls_conn *conn, int fd, off_t *at, size_t len)
 {
 	char buf[RECORD_MAX_PAYLOAD];
+	size_t step = ktls_payload_max(conn);
 	size_t done = 0;
 	ssize_t n = 0;
 
 	while (done < len) {
-		n = pread(fd, buf, len - done < sizeof(buf) ? len - done : sizeof(buf), *at);
+		n = pread(fd, buf, len - done < step ? len - done : step, *at);
 		if (n < 0)
 			n = ktls_fail(conn, errno, "reading the file: %s", strerror(errno));
 		else if (n)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <string.h>
 
+#include "dtls.h"
 #include "flow.h"
 #include "wire.h"
 
@@ -64,6 +65,17 @@ void ktls_flow_feed(struct ktls_flow *flow, const uint8_t *data, size_t len)
 		data += used;
 		len -= used;
 	}
+}
+
+void ktls_flow_record(struct ktls_flow *flow, uint64_t seq, const uint8_t *body, size_t len)
+{
+	if (!dtls_epoch(seq))
+		return;
+	flow->sealed = true;
+	flow->seq = seq + 1;
+	flow->has_nonce = len >= FLOW_NONCE;
+	if (flow->has_nonce)
+		memcpy(flow->last_nonce, body, FLOW_NONCE);
 }
 
 bool ktls_flow_is_whole(const struct ktls_flow *flow)

@@ -25,6 +25,12 @@ struct ktls_flow {
 /* Takes the next bytes on the wire, cut anywhere. */
 void ktls_flow_feed(struct ktls_flow *flow, const uint8_t *data, size_t len);
 
+/*
+ * Takes a record of DTLS that we sent, with its epoch and sequence number: those of the next
+ * follow. Of epoch 0 nothing is noted.
+ */
+void ktls_flow_record(struct ktls_flow *flow, uint64_t seq, const uint8_t *body, size_t len);
+
 /* True between two records. */
 bool ktls_flow_is_whole(const struct ktls_flow *flow);
 

@@ -8,7 +8,13 @@
 #include <openssl/err.h>
 
 #include "conn.h"
+#include "datagram.h"
 #include "hello.h"
+#include "listener.h"
+
+/* Datagrams of the handshake: what most paths take. */
+#define DATAGRAM_LARGE		1400
+#define TIMEOUTS_AT_SIZE	2
 
 /* Where the connection is kept out of the kernel, or when the program insists: failed. */
 static int settle_in_userspace(struct ktls_conn *conn, int why)
@@ -20,17 +26,23 @@ static int settle_in_userspace(struct ktls_conn *conn, int why)
 		return ktls_fail(conn, -why, "%s", conn->why_not);
 	}
 	conn->path = &ktls_user_path;
-	return 0;
+	return ktls_listener_dismiss(conn);
 }
 
 static int settle(struct ktls_conn *conn)
 {
-	int ret = ktls_attach(conn);
+	int ret;
 
+	if (ktls_wire_is_datagram(&conn->wire))
+		ktls_datagram_release(&conn->wire);
+	ret = ktls_attach(conn);
 	if (ret)
 		return settle_in_userspace(conn, ret);
 	conn->path = &ktls_kernel_path;
-	ktls_wire_free(&conn->wire);
+	if (ktls_wire_is_datagram(&conn->wire))
+		ktls_wire_end(&conn->wire);	/* the flight may have to be repeated */
+	else
+		ktls_wire_free(&conn->wire);
 	return 0;
 }
 
@@ -96,6 +108,14 @@ static int advance(struct ktls_conn *conn)
 	}
 }
 
+void ktls_limit_datagrams(struct ktls_conn *conn, size_t room)
+{
+	size_t mtu = room < DATAGRAM_LARGE ? room : DATAGRAM_LARGE;
+
+	conn->wire.mtu = mtu > DATAGRAM_SMALL ? mtu : DATAGRAM_SMALL;
+	SSL_set_mtu(conn->ssl, (long)conn->wire.mtu);
+}
+
 static int flush(struct ktls_conn *conn)
 {
 	int ret;
@@ -103,6 +123,11 @@ static int flush(struct ktls_conn *conn)
 	do {
 		ret = ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
 	} while (ret == -EINTR);
+	/* The path is narrower than it was: it goes again, shorter, when the timer expires. */
+	if (ret == -EMSGSIZE && ktls_wire_is_datagram(&conn->wire)) {
+		ktls_limit_datagrams(conn, ktls_datagram_room(&conn->wire));
+		return 0;
+	}
 	if (ret == -EAGAIN)
 		conn->events = POLLOUT;
 	else if (ret)
@@ -140,6 +165,28 @@ static int fail_handshake(struct ktls_conn *conn, int ret)
 	return ret;
 }
 
+int ktls_timeout(const struct ktls_conn *conn)
+{
+	struct timeval left;
+
+	if (conn->phase != PHASE_HANDSHAKE || !ktls_wire_is_datagram(&conn->wire) ||
+	    DTLSv1_get_timeout(conn->ssl, &left) != 1)
+		return -1;
+	return (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
+}
+
+/* Sends the flight again, which was lost or whose answer was. */
+static int repeat_flight(struct ktls_conn *conn)
+{
+	if (ktls_timeout(conn) != 0)
+		return 0;
+	/* Perhaps larger datagrams do not come through at all. */
+	if (++conn->timeouts > TIMEOUTS_AT_SIZE)
+		ktls_limit_datagrams(conn, DATAGRAM_SMALL);
+	ERR_clear_error();
+	return DTLSv1_handle_timeout(conn->ssl) < 0 ? ktls_fail_ssl(conn) : 0;
+}
+
 int ktls_step(struct ktls_conn *conn)
 {
 	int ret;
@@ -148,7 +195,9 @@ int ktls_step(struct ktls_conn *conn)
 		return conn->failure;
 	if (conn->phase == PHASE_OPEN)
 		return conn->path->flush(conn);
-	ret = run_handshake(conn);
+	ret = repeat_flight(conn);
+	if (!ret)
+		ret = run_handshake(conn);
 	if (ret && ret != -EAGAIN)
 		return fail_handshake(conn, ret);
 	if (!ret)
@@ -164,7 +213,7 @@ short ktls_events(const struct ktls_conn *conn)
 	return conn->events;
 }
 
-static int64_t now_ms(void)
+int64_t ktls_now_ms(void)
 {
 	struct timespec ts;
 
@@ -174,14 +223,23 @@ static int64_t now_ms(void)
 
 static int time_left(int64_t deadline)
 {
-	int64_t left = deadline - now_ms();
+	int64_t left = deadline - ktls_now_ms();
 
 	return left < 0 ? 0 : (int)left;
 }
 
+/* What poll may wait until the deadline or the next ktls_step; -1: no limit. */
+static int patience(const struct ktls_conn *conn, int64_t deadline)
+{
+	int step = ktls_timeout(conn);
+	int left = deadline < 0 ? -1 : time_left(deadline);
+
+	return step >= 0 && (left < 0 || step < left) ? step : left;
+}
+
 int ktls_handshake(struct ktls_conn *conn, int timeout_ms)
 {
-	int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+	int64_t deadline = timeout_ms < 0 ? -1 : ktls_now_ms() + timeout_ms;
 	struct pollfd pfd = { .fd = ktls_poll_fd(conn) };
 	int ret, n;
 
@@ -190,10 +248,10 @@ int ktls_handshake(struct ktls_conn *conn, int timeout_ms)
 		if (!pfd.events)
 			return ktls_fail(conn, EAGAIN,
 					 "a callback of the SSL_CTX is not ready: use ktls_step");
-		n = poll(&pfd, 1, deadline < 0 ? -1 : time_left(deadline));
+		n = poll(&pfd, 1, patience(conn, deadline));
 		if (n < 0 && errno != EINTR)
 			return ktls_fail(conn, errno, "poll: %s", strerror(errno));
-		if (!n)
+		if (!n && deadline >= 0 && !time_left(deadline))
 			return ktls_fail(conn, ETIMEDOUT,
 					 "the handshake did not end in %d ms", timeout_ms);
 	}

@@ -61,6 +61,11 @@ size_t ktls_pending(const struct ktls_conn *conn)
 	return conn->phase == PHASE_OPEN ? conn->path->pending(conn) : 0;
 }
 
+size_t ktls_payload_max(const struct ktls_conn *conn)
+{
+	return conn->phase == PHASE_OPEN ? conn->path->payload_max(conn) : 0;
+}
+
 int ktls_truncated(const struct ktls_conn *conn)
 {
 	return conn->phase == PHASE_OPEN ? conn->path->truncated(conn) : 0;

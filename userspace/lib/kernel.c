@@ -18,7 +18,7 @@ union type_cmsg {
 	struct cmsghdr align;
 };
 
-static ssize_t send_record(int fd, uint8_t type, const void *data, size_t len, int flags)
+ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags)
 {
 	union type_cmsg control = { .align = {
 		.cmsg_len = CMSG_LEN(1), .cmsg_level = SOL_TLS, .cmsg_type = TLS_SET_RECORD_TYPE,
@@ -41,19 +41,20 @@ static void send_reply(struct ktls_conn *conn)
 
 	pthread_mutex_lock(&conn->lock);
 	if (c->has_reply) {
-		n = send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
+		n = ktls_send_record(conn->fd, RECORD_ALERT, c->reply, sizeof(c->reply), MSG_DONTWAIT);
 		c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
 	}
 	pthread_mutex_unlock(&conn->lock);
 }
 
+/* 0: nothing was said, as at the end of file. */
 static uint8_t record_type(struct msghdr *msg)
 {
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
 
 	if (c && c->cmsg_level == SOL_TLS && c->cmsg_type == TLS_GET_RECORD_TYPE)
 		return *CMSG_DATA(c);
-	return RECORD_DATA;
+	return 0;
 }
 
 static ssize_t receive(int fd, void *data, size_t len, int flags, uint8_t *type)
@@ -96,6 +97,10 @@ static int explain_receive(struct ktls_conn *conn, int ret)
 				 "the peer sent a record of another TLS version");
 	case -ECONNRESET:
 		return ktls_fail(conn, ECONNRESET, "the peer reset the connection");
+	case -ENOTCONN:
+		if (conn->displaced)
+			return ktls_fail(conn, ECONNRESET, "the peer has begun a new connection");
+		/* fallthrough */
 	default:
 		return ktls_fail(conn, -ret, "receiving: %s", strerror(-ret));
 	}
@@ -112,7 +117,10 @@ static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int f
 		n = receive(conn->fd, data, len, flags, &type);
 		if (n < 0)
 			return explain_receive(conn, (int)n);
-		if (type == RECORD_DATA)
+		/* An empty datagram is not the end. */
+		if (type == RECORD_DATA && !n && ktls_wire_is_datagram(&conn->wire))
+			continue;
+		if (type == RECORD_DATA || !type)
 			break;
 		ret = ktls_control_take(conn, type, data, (size_t)n);
 		if (ret) {
@@ -137,6 +145,9 @@ static int explain_send(struct ktls_conn *conn, int err)
 		return ktls_fail(conn, err, "sending on a connection that is closed");
 	case ECONNRESET:
 		return ktls_fail(conn, err, "the peer reset the connection");
+	case EMSGSIZE:
+		return ktls_fail(conn, err, "a datagram is longer than the path takes: %zu bytes",
+				 ktls_payload_max(conn));
 	case EBADMSG:
 		return ktls_fail(conn, err, "all sequence numbers of the key are used: reconnect");
 	default:
@@ -190,6 +201,16 @@ static size_t kernel_pending(const struct ktls_conn *conn)
 	return 0;
 }
 
+static size_t kernel_payload_max(const struct ktls_conn *conn)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
+		return RECORD_MAX_PAYLOAD;
+	return ktls_wire_is_datagram(&conn->wire) && info.usable ? info.usable : info.max_payload;
+}
+
 static int kernel_flush(struct ktls_conn *conn)
 {
 	(void)conn;
@@ -223,6 +244,7 @@ const struct ktls_path ktls_kernel_path = {
 	.recv = kernel_recv,
 	.sendfile = kernel_sendfile,
 	.pending = kernel_pending,
+	.payload_max = kernel_payload_max,
 	.flush = kernel_flush,
 	.truncated = kernel_truncated,
 	.shutdown = kernel_shutdown,

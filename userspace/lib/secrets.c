@@ -8,6 +8,8 @@
 #include <openssl/kdf.h>
 #include <openssl/objects.h>
 
+#include <linux/ktls.h>
+
 #include "secrets.h"
 
 #define MASTER_SECRET	48
@@ -109,13 +111,14 @@ static int make_key_block(const SSL *ssl, uint8_t *block, size_t len)
 	return ret;
 }
 
-static void fill_key(const struct ktls_cipher *cipher, const struct ktls_flow *flow,
-		     const uint8_t *key, const uint8_t *fixed, union ktls_key *out)
+static void fill_key(uint16_t version, const struct ktls_cipher *cipher,
+		     const struct ktls_flow *flow, const uint8_t *key, const uint8_t *fixed,
+		     union ktls_key *out)
 {
 	uint8_t *at = (uint8_t *)out;
 
 	memset(out, 0, sizeof(*out));
-	out->info.version = TLS_1_2_VERSION;
+	out->info.version = version;
 	out->info.cipher_type = cipher->type;
 	memcpy(at + cipher->key, key, cipher->key_size);
 	memcpy(at + cipher->fixed, fixed, cipher->fixed_size);
@@ -124,16 +127,30 @@ static void fill_key(const struct ktls_cipher *cipher, const struct ktls_flow *f
 		ktls_flow_next_nonce(flow, at + cipher->nonce);
 }
 
+/* 0: one whose keys are made in another way. */
+static uint16_t kernel_version(const SSL *ssl)
+{
+	switch (SSL_version(ssl)) {
+	case TLS1_2_VERSION:
+		return TLS_1_2_VERSION;
+	case DTLS1_2_VERSION:
+		return DTLS_1_2_VERSION;
+	default:
+		return 0;
+	}
+}
+
 int ktls_secrets_derive(SSL *ssl, const struct ktls_flow *tx, const struct ktls_flow *rx,
 			struct ktls_keys *keys)
 {
 	const struct ktls_cipher *cipher = ktls_cipher_find(SSL_get_current_cipher(ssl));
+	uint16_t version = kernel_version(ssl);
 	uint8_t block[KEY_BLOCK_MAX];
 	const uint8_t *key[2], *fixed[2];
 	int ours = SSL_is_server(ssl) ? 1 : 0;
 	int ret;
 
-	if (!cipher || SSL_version(ssl) != TLS1_2_VERSION)
+	if (!cipher || !version)
 		return -EOPNOTSUPP;
 	ret = make_key_block(ssl, block, 2U * (cipher->key_size + cipher->fixed_size));
 	if (ret)
@@ -143,8 +160,8 @@ int ktls_secrets_derive(SSL *ssl, const struct ktls_flow *tx, const struct ktls_
 	key[1] = key[0] + cipher->key_size;
 	fixed[0] = key[1] + cipher->key_size;
 	fixed[1] = fixed[0] + cipher->fixed_size;
-	fill_key(cipher, tx, key[ours], fixed[ours], &keys->tx);
-	fill_key(cipher, rx, key[!ours], fixed[!ours], &keys->rx);
+	fill_key(version, cipher, tx, key[ours], fixed[ours], &keys->tx);
+	fill_key(version, cipher, rx, key[!ours], fixed[!ours], &keys->rx);
 	keys->cipher = cipher;
 	OPENSSL_cleanse(block, sizeof(block));
 	return 0;

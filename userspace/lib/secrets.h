@@ -41,7 +41,7 @@ struct ktls_keys {
 const struct ktls_cipher *ktls_cipher_find(const SSL_CIPHER *cipher);
 
 /*
- * Derives both directions' keys from the connection's TLS 1.2 session; tx and rx say where
+ * Derives both directions' keys from the connection's TLS 1.2 or DTLS 1.2 session; tx and rx say where
  * each direction stands. 0, -EOPNOTSUPP (another version or cipher), -EPROTO (OpenSSL
  * failed: its error queue says why). Wipe *keys with OPENSSL_cleanse.
  */

@@ -10,32 +10,86 @@
 
 #include "wire.h"
 
-/* More than one record, so that a flight of small ones comes with one system call. */
-#define WIRE_BUFFER	(RECORD_MAX + 16384)
+static const struct ktls_wire_kind stream_kind;
+
+static int init(struct ktls_wire *wire, const struct ktls_wire_kind *kind, int fd)
+{
+	wire->kind = kind;
+	wire->fd = fd;
+	wire->holds = kind == &ktls_datagram_kind;
+	wire->in = malloc(WIRE_BUFFER);
+	return wire->in ? 0 : -ENOMEM;
+}
 
 int ktls_wire_init(struct ktls_wire *wire, int fd)
 {
-	wire->in = malloc(WIRE_BUFFER);
-	if (!wire->in)
-		return -ENOMEM;
-	wire->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return wire->fd < 0 ? -errno : 0;
+	int type, own;
+	socklen_t len = sizeof(type);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len))
+		return -errno;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return -errno;
+	return init(wire, type == SOCK_DGRAM ? &ktls_datagram_kind : &stream_kind, own);
 }
 
-void ktls_wire_free(struct ktls_wire *wire)
+int ktls_wire_init_shared(struct ktls_wire *wire, int fd)
+{
+	wire->shared = true;
+	return init(wire, &ktls_datagram_kind, fd);
+}
+
+void ktls_wire_end(struct ktls_wire *wire)
 {
 	if (wire->in)
 		OPENSSL_cleanse(wire->in, WIRE_BUFFER);
 	free(wire->in);
+	free(wire->early);
 	wire->in = NULL;
+	wire->early = NULL;
+	wire->early_len = 0;
 	wire->start = 0;
 	wire->end = 0;
-	if (wire->fd >= 0)
+}
+
+void ktls_wire_free(struct ktls_wire *wire)
+{
+	ktls_wire_end(wire);
+	ktls_flight_free(&wire->flight);
+	if (wire->fd >= 0 && !wire->shared)
 		close(wire->fd);
 	wire->fd = -1;
 }
 
+bool ktls_wire_is_datagram(const struct ktls_wire *wire)
+{
+	return wire->kind == &ktls_datagram_kind;
+}
+
 ssize_t ktls_wire_fill(struct ktls_wire *wire, int flags)
+{
+	return wire->kind->fill(wire, flags);
+}
+
+int ktls_wire_feed(struct ktls_wire *wire)
+{
+	return wire->kind->feed(wire);
+}
+
+int ktls_wire_flush(struct ktls_wire *wire, int flags)
+{
+	return wire->kind->flush(wire, flags);
+}
+
+bool ktls_wire_has_output(const struct ktls_wire *wire)
+{
+	return BIO_ctrl_pending(wire->wbio) > 0;
+}
+
+/* ---- streams ---- */
+
+static ssize_t fill(struct ktls_wire *wire, int flags)
 {
 	ssize_t n;
 
@@ -76,7 +130,7 @@ size_t ktls_wire_record(const struct ktls_wire *wire)
 	return len <= have ? len : 0;
 }
 
-int ktls_wire_feed(struct ktls_wire *wire)
+static int feed(struct ktls_wire *wire)
 {
 	size_t len = ktls_wire_record(wire);
 	const uint8_t *record = wire->in + wire->start;
@@ -91,7 +145,7 @@ int ktls_wire_feed(struct ktls_wire *wire)
 	return 0;
 }
 
-int ktls_wire_flush(struct ktls_wire *wire, int flags)
+static int flush(struct ktls_wire *wire, int flags)
 {
 	char *data;
 	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
@@ -113,7 +167,9 @@ int ktls_wire_flush(struct ktls_wire *wire, int flags)
 	return 0;
 }
 
-bool ktls_wire_has_output(const struct ktls_wire *wire)
-{
-	return BIO_ctrl_pending(wire->wbio) > 0;
-}
+static const struct ktls_wire_kind stream_kind = {
+	.type = SOCK_STREAM,
+	.fill = fill,
+	.feed = feed,
+	.flush = flush,
+};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bytes between OpenSSL's memory BIOs and the TCP socket. Received bytes wait here and
- * go to OpenSSL one whole record at a time, so what follows a record is never in OpenSSL.
+ * The bytes between OpenSSL's memory BIOs and the TCP or UDP socket. Received bytes wait here
+ * and go to OpenSSL one whole record at a time, so what follows a record is never in OpenSSL.
  */
 #ifndef KTLS_WIRE_H
 #define KTLS_WIRE_H
@@ -9,9 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <openssl/bio.h>
 
+#include "flight.h"
 #include "flow.h"
 
 #define RECORD_CHANGE_CIPHER_SPEC	20
@@ -28,8 +30,24 @@ static inline size_t record_body_len(const uint8_t header[FLOW_HEADER])
 	return (size_t)header[3] << 8 | header[4];
 }
 
+/* More than one record, so that a flight of small ones comes with one system call. */
+#define WIRE_BUFFER			(RECORD_MAX + 16384)
+
+struct ktls_wire;
+
+/* What a stream and datagrams do differently. */
+struct ktls_wire_kind {
+	int type;		/* SOCK_STREAM, SOCK_DGRAM */
+	ssize_t (*fill)(struct ktls_wire *wire, int flags);
+	int (*feed)(struct ktls_wire *wire);
+	int (*flush)(struct ktls_wire *wire, int flags);
+};
+
+extern const struct ktls_wire_kind ktls_datagram_kind;
+
 struct ktls_wire {
-	int fd;			/* our duplicate of the caller's TCP socket */
+	const struct ktls_wire_kind *kind;
+	int fd;			/* our duplicate of the caller's socket, or a listener's */
 	BIO *rbio, *wbio;	/* the SSL owns them */
 	struct ktls_flow tx, rx;
 	uint8_t *in;		/* received, not yet given to OpenSSL */
@@ -38,13 +56,28 @@ struct ktls_wire {
 	size_t counted;		/* of what wbio holds, by tx */
 	bool eof;
 	bool unframed;		/* what came is not TLS records: all goes to OpenSSL */
+	/* Datagrams: */
+	bool shared;		/* fd is a listener's, who puts into `in` what comes from the peer */
+	struct sockaddr_storage peer;	/* of a shared fd */
+	socklen_t peer_len;
+	size_t mtu;		/* bytes that a datagram of the handshake may have */
+	bool holds;		/* records that overtook the handshake are held, in: */
+	uint8_t *early;
+	size_t early_len;
+	struct ktls_flight flight;
 };
 
+/* Takes a duplicate of fd. */
 int ktls_wire_init(struct ktls_wire *wire, int fd);
-/* Frees the buffer (wiped) and closes the duplicate. */
+/* The same over datagrams to one of many peers; fd stays the listener's. */
+int ktls_wire_init_shared(struct ktls_wire *wire, int fd);
+/* Frees the buffers (wiped); fd stays. */
+void ktls_wire_end(struct ktls_wire *wire);
+/* ktls_wire_end, and closes the duplicate. */
 void ktls_wire_free(struct ktls_wire *wire);
+bool ktls_wire_is_datagram(const struct ktls_wire *wire);
 
-/* Reads what TCP has: its length, 0 at the end of the stream, or -errno. */
+/* Reads what TCP has: its length, 0 at the end of the stream, or -errno. UDP: a datagram. */
 ssize_t ktls_wire_fill(struct ktls_wire *wire, int flags);
 /* Length of the first record when it is there as a whole, else 0. */
 size_t ktls_wire_record(const struct ktls_wire *wire);

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "datagram.h"
+#include "dtls.h"
+
+/* IP's and UDP's header. */
+#define OVERHEAD4	(20 + 8)
+#define OVERHEAD6	(40 + 8)
+#define EARLY_MAX	16384
+
+static int path_mtu(int fd, int family)
+{
+	int mtu = 0;
+	socklen_t len = sizeof(mtu);
+	int ret = family == AF_INET6 ? getsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtu, &len) :
+				       getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &len);
+
+	return ret ? 0 : mtu;
+}
+
+size_t ktls_datagram_room(const struct ktls_wire *wire)
+{
+	struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof(addr);
+	int mtu, overhead;
+
+	if (wire->shared || getsockname(wire->fd, (struct sockaddr *)&addr, &len) ||
+	    (addr.ss_family != AF_INET && addr.ss_family != AF_INET6))
+		return DATAGRAM_SAFE;
+	mtu = path_mtu(wire->fd, addr.ss_family);
+	overhead = addr.ss_family == AF_INET6 ? OVERHEAD6 : OVERHEAD4;
+	return mtu > overhead ? (size_t)(mtu - overhead) : DATAGRAM_SAFE;
+}
+
+void ktls_datagram_put(struct ktls_wire *wire, const uint8_t *data, size_t len)
+{
+	if (len > WIRE_BUFFER)
+		return;
+	memcpy(wire->in, data, len);
+	wire->start = 0;
+	wire->end = len;
+}
+
+/* Datagrams that are empty or too long are no DTLS. */
+static ssize_t fill(struct ktls_wire *wire, int flags)
+{
+	ssize_t n;
+
+	if (wire->shared)
+		return -EAGAIN;
+	do {
+		n = recv(wire->fd, wire->in, WIRE_BUFFER, flags | MSG_TRUNC);
+	} while (!n || n > WIRE_BUFFER);
+	if (n < 0)
+		return -errno;
+	wire->start = 0;
+	wire->end = (size_t)n;
+	return n;
+}
+
+/* A bad one takes with it what follows in the datagram (rfc6347 4.1.2.7). */
+static bool take_record(struct ktls_wire *wire, struct dtls_record *record)
+{
+	if (!ktls_dtls_record(wire->in + wire->start, wire->end - wire->start, record)) {
+		wire->start = wire->end;
+		return false;
+	}
+	wire->start += record->len;
+	return true;
+}
+
+/* OpenSSL would open it before anybody can ask for it, and then the kernel never saw it. */
+static bool is_early(const struct dtls_record *record)
+{
+	return dtls_epoch(record->seq) &&
+	       (record->type == RECORD_DATA || record->type == RECORD_ALERT);
+}
+
+/* What finds no room is lost, as datagrams may be. */
+static void hold(struct ktls_wire *wire, const struct dtls_record *record)
+{
+	uint8_t *early = NULL;
+
+	if (wire->early_len + record->len <= EARLY_MAX)
+		early = realloc(wire->early, wire->early_len + record->len);
+	if (!early)
+		return;
+	memcpy(early + wire->early_len, record->at, record->len);
+	wire->early = early;
+	wire->early_len += record->len;
+}
+
+static int give(struct ktls_wire *wire, const struct dtls_record *record)
+{
+	if (BIO_write(wire->rbio, record->at, (int)record->len) != (int)record->len)
+		return -ENOMEM;
+	ktls_flight_answered(&wire->flight);
+	return 0;
+}
+
+static int feed(struct ktls_wire *wire)
+{
+	struct dtls_record record;
+
+	while (take_record(wire, &record)) {
+		if (!wire->holds || !is_early(&record))
+			return give(wire, &record);
+		hold(wire, &record);
+	}
+	return -EAGAIN;
+}
+
+void ktls_datagram_release(struct ktls_wire *wire)
+{
+	struct dtls_record record;
+
+	while (take_record(wire, &record))
+		if (dtls_epoch(record.seq))
+			hold(wire, &record);
+	wire->holds = false;
+	/* Of the first handshake; nothing is known of what is lost or late, so all is expected. */
+	wire->rx.sealed = true;
+	wire->rx.seq = 1ULL << DTLS_SEQ_BITS;
+	if (wire->early_len)
+		ktls_datagram_put(wire, wire->early, wire->early_len);
+	free(wire->early);
+	wire->early = NULL;
+	wire->early_len = 0;
+}
+
+static void note(struct ktls_wire *wire, const uint8_t *data, size_t len)
+{
+	struct dtls_record record;
+
+	for (; ktls_dtls_record(data, len, &record); data += record.len, len -= record.len) {
+		ktls_flow_record(&wire->tx, record.seq, record.at + DTLS_HEADER,
+				 record.len - DTLS_HEADER);
+		ktls_flight_sent(&wire->flight, &record);
+	}
+}
+
+size_t ktls_datagram_pack(const struct ktls_wire *wire, const uint8_t *data, size_t len)
+{
+	struct dtls_record record;
+	size_t used = 0;
+
+	while (ktls_dtls_record(data + used, len - used, &record) &&
+	       (!used || used + record.len <= wire->mtu))
+		used += record.len;
+	return used ? used : len;
+}
+
+int ktls_datagram_send(const struct ktls_wire *wire, const uint8_t *data, size_t len, int flags)
+{
+	const struct sockaddr *to = wire->peer_len ? (const struct sockaddr *)&wire->peer : NULL;
+
+	return sendto(wire->fd, data, len, flags | MSG_NOSIGNAL, to, wire->peer_len) < 0 ?
+	       -errno : 0;
+}
+
+static int flush(struct ktls_wire *wire, int flags)
+{
+	char *text;
+	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &text), n;
+	const uint8_t *data = (uint8_t *)text;
+	int ret = 0;
+
+	note(wire, data + wire->counted, len - wire->counted);
+	wire->counted = len;
+	for (; wire->sent < len; wire->sent += n) {
+		n = ktls_datagram_pack(wire, data + wire->sent, len - wire->sent);
+		ret = ktls_datagram_send(wire, data + wire->sent, n, flags);
+		if (ret == -EAGAIN || ret == -EINTR)
+			return ret;
+		/* Any other failure loses what is left: who needs it sends it again. */
+		if (ret)
+			break;
+	}
+	if (len)
+		(void)BIO_reset(wire->wbio);
+	wire->sent = 0;
+	wire->counted = 0;
+	return ret;
+}
+
+const struct ktls_wire_kind ktls_datagram_kind = {
+	.type = SOCK_DGRAM,
+	.fill = fill,
+	.feed = feed,
+	.flush = flush,
+};
