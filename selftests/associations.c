@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* DTLS: many associations on one UDP port, told apart by the peer's address. timeout=240 */
+#include "kselftest_harness.h"
+#include "ktls_test.h"
+#include "dtls_test.h"
+
+#include <sys/resource.h>
+
+#define FEW	20
+#define MANY	10000
+
+static uint8_t payload[DATAGRAM_MAX];
+
+struct association {
+	int fd;
+	struct peer peer;
+};
+
+FIXTURE(associations) { int port; struct sockaddr_in6 name; socklen_t len; struct association a[FEW]; };
+DTLS_VARIANTS(associations);
+
+/* The peer's keys, and our socket for them. */
+static int key_association(struct association *a, uint16_t cipher, int seed)
+{
+	dtls_keys_make(&a->peer.tx, cipher, 2 * seed);
+	dtls_keys_make(&a->peer.rx, cipher, 2 * seed + 1);
+	return tls_key(a->fd, TLS_TX, &a->peer.rx) || tls_key(a->fd, TLS_RX, &a->peer.tx);
+}
+
+static int associate(int port, struct association *a, uint16_t cipher, int seed,
+		     const void *name, socklen_t len)
+{
+	struct sockaddr_in6 peer_name;
+	socklen_t peer_len = sizeof(peer_name);
+
+	a->peer.fd = udp_socket(((struct sockaddr *)name)->sa_family);
+	a->fd = dtls_attach(port);
+	if (connect(a->peer.fd, name, len) ||
+	    getsockname(a->peer.fd, (void *)&peer_name, &peer_len) ||
+	    connect(a->fd, (void *)&peer_name, peer_len))
+		return -1;
+	return key_association(a, cipher, seed);
+}
+
+FIXTURE_SETUP(associations)
+{
+	int i;
+
+	self->port = udp_socket(variant->family);
+	ASSERT_LE(0, self->port);
+	self->len = sizeof(self->name);
+	ASSERT_EQ(0, getsockname(self->port, (void *)&self->name, &self->len));
+	for (i = 0; i < FEW; i++)
+		ASSERT_EQ(0, associate(self->port, &self->a[i], variant->cipher, i, &self->name,
+				       self->len));
+}
+
+FIXTURE_TEARDOWN(associations)
+{
+	int i;
+
+	for (i = 0; i < FEW; i++) {
+		close(self->a[i].fd);
+		close(self->a[i].peer.fd);
+	}
+	close(self->port);
+}
+
+static bool talks(struct association *a, int what)
+{
+	uint8_t type;
+	int got;
+
+	if (dgram_send(&a->peer, DATA, &what, sizeof(what)) ||
+	    recv(a->fd, &got, sizeof(got), 0) != sizeof(got) || got != what)
+		return false;
+	return send(a->fd, &what, sizeof(what), 0) == sizeof(what) &&
+	       dgram_recv(&a->peer, &type, payload) == sizeof(what) &&
+	       !memcmp(payload, &what, sizeof(what));
+}
+
+TEST_F(associations, each_its_own)
+{
+	int i;
+
+	for (i = 0; i < FEW; i++)
+		ASSERT_EQ(0, dgram_send(&self->a[i].peer, DATA, &i, sizeof(i)));
+	for (i = FEW - 1; i >= 0; i--) {
+		int got = -1;
+
+		ASSERT_EQ(sizeof(got), recv(self->a[i].fd, &got, sizeof(got), 0));
+		EXPECT_EQ(i, got);
+	}
+	for (i = 0; i < FEW; i++)
+		EXPECT_TRUE(talks(&self->a[i], i));
+}
+
+TEST_F(associations, names)
+{
+	struct sockaddr_in6 ours, peers;
+	socklen_t len = sizeof(ours), peers_len = sizeof(peers);
+
+	ASSERT_EQ(0, getpeername(self->a[3].fd, (void *)&ours, &len));
+	ASSERT_EQ(0, getsockname(self->a[3].peer.fd, (void *)&peers, &peers_len));
+	ASSERT_EQ(peers_len, len);
+	EXPECT_EQ(0, memcmp(&ours, &peers, len));
+}
+
+/* The program that accepts sees them. */
+TEST_F(associations, unknown_peers)
+{
+	int stranger = udp_socket(variant->family);
+
+	ASSERT_EQ(0, connect(stranger, (void *)&self->name, self->len));
+	ASSERT_EQ(5, send(stranger, "\26hello", 5, 0));
+	EXPECT_EQ(5, recv(self->port, payload, 100, 0));
+	EXPECT_TRUE(talks(&self->a[0], 1));
+	close(stranger);
+}
+
+TEST_F(associations, closing_disturbs_nobody)
+{
+	int i;
+
+	for (i = 0; i < FEW; i += 2) {
+		close(self->a[i].fd);
+		ASSERT_EQ(0, dgram_send(&self->a[i].peer, DATA, "gone", 4));
+		EXPECT_LT(4, recv(self->port, payload, 100, 0));
+		EXPECT_TRUE(talks(&self->a[i + 1], i));
+	}
+	for (i = 1; i < FEW; i += 2)
+		EXPECT_TRUE(talks(&self->a[i], i));
+	for (i = 0; i < FEW; i += 2)
+		self->a[i].fd = -1;
+}
+
+TEST_F(associations, errors)
+{
+	struct sockaddr_in6 name = { .sin6_family = variant->family };
+	struct association *a = &self->a[0];
+	socklen_t len = sizeof(name);
+	int fd = dtls_attach(self->port);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-ENOTCONN, RESULT(send(fd, "x", 1, 0)));
+	EXPECT_EQ(-EINVAL, RESULT(connect(fd, (void *)&name, self->len)));
+	EXPECT_EQ(-EINVAL, RESULT(connect(fd, (void *)&name, 1)));
+	ASSERT_EQ(0, getsockname(a->peer.fd, (void *)&name, &len));
+	EXPECT_EQ(-EADDRINUSE, RESULT(connect(fd, (void *)&name, len)));
+	EXPECT_EQ(-EISCONN, RESULT(connect(a->fd, (void *)&name, len)));
+	close(fd);
+}
+
+FIXTURE(crowd) { };
+FIXTURE_SETUP(crowd) { }
+FIXTURE_TEARDOWN(crowd) { }
+
+TEST_F_TIMEOUT(crowd, ten_thousand, 170)
+{
+	struct rlimit files = { .rlim_cur = 3 * MANY, .rlim_max = 3 * MANY };
+	struct association *a = calloc(MANY, sizeof(*a));
+	struct sockaddr_in name = { };
+	socklen_t len = sizeof(name);
+	int port = udp_socket(AF_INET), i;
+
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		SKIP(return, "the limit of descriptors cannot be raised");
+	ASSERT_EQ(0, getsockname(port, (void *)&name, &len));
+	for (i = 0; i < MANY; i++)
+		ASSERT_EQ(0, associate(port, &a[i], TLS_CIPHER_AES_GCM_128, i, &name, len));
+	for (i = 0; i < MANY; i += 7)
+		ASSERT_TRUE(talks(&a[i], i));
+	for (i = 0; i < MANY; i += 2)
+		close(a[i].fd);
+	for (i = 1; i < MANY; i += 14)
+		ASSERT_TRUE(talks(&a[i], i));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(port, payload, 100, MSG_DONTWAIT)));
+	free(a);
+}
+
+TEST_HARNESS_MAIN
