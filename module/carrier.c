@@ -80,8 +80,8 @@ static int tell_ulp(char __user *value, int __user *len)
 	return 0;
 }
 
-static int answer_option(struct sock *csk, int level, int name, char __user *value, int __user *len,
-		      bool own_rx)
+static int answer_option(struct sock *csk, int level, int name, char __user *value,
+			 int __user *len, bool own_rx)
 {
 	int version = csk->sk_family == AF_INET6 ? KTLS_IPV6 : KTLS_IPV4;
 	int ret;

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# 256 MiB each way: ktls serve to curl, openssl s_client to ktls listen. timeout=800
+# 256 MiB each way: ktls serve to curl, openssl s_client to ktls listen. timeout=1500
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 size=$((256 << 20))
 port=4437
+patience=600	# for one way
 
 hash_of() { sha256sum | cut -d' ' -f1; }
 

@@ -56,8 +56,9 @@ finish() {
 is() { [ "$2" = "$3" ] || { echo "$1: $2, not $3"; return 1; }; }
 
 # await COMMAND...: until the command is content; what takes this long has failed
+patience=120
 await() {
-	local until=$((SECONDS + 120))
+	local until=$((SECONDS + patience))
 	until "$@"; do
 		[ $SECONDS -lt $until ] || { echo "in vain: $*"; return 1; }
 		sleep 0.1
