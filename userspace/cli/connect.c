@@ -27,6 +27,7 @@ static const struct option options[] = {
 	{ .help = "What is negotiated:" },
 	TLS_OPTION_CIPHER(&args.tls),
 	{ "alpn", "NAMES", "protocols to offer, commas between", .value = &args.tls.alpn },
+	TLS_OPTION_DTLS(&args.tls),
 	TLS_OPTIONS_WAY(&args.tls),
 	{ .help = "What is told:" },
 	TALK_OPTIONS(&args.talk),
@@ -37,7 +38,8 @@ static const struct option options[] = {
 static const struct usage usage = {
 	"ktls connect [option...] HOST:PORT",
 	"Connects standard input and output to a TLS server. The end of input sends\n"
-	"close_notify; receiving goes on to the peer's.\n"
+	"close_notify; receiving goes on to the peer's. With -dtls each read of standard\n"
+	"input becomes a datagram, and what comes is awaited for some seconds only.\n"
 	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
 	"without close_notify, 4 network, 5 local files or system.",
 	options,
@@ -60,7 +62,7 @@ static int run(int argc, char **argv)
 	if (!ctx)
 		return STATUS_LOCAL;
 	name = args.tls.server_name ? args.tls.server_name : to.host;
-	fd = net_connect(&to);
+	fd = net_connect(&to, args.tls.dtls ? SOCK_DGRAM : SOCK_STREAM);
 	if (fd >= 0) {
 		status = session(ctx, fd, name, &args.tls, &args.talk);
 		close(fd);

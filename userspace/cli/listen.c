@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "net.h"
 #include "options.h"
+#include "relay.h"
 #include "session.h"
 
 struct arguments {
@@ -25,6 +26,7 @@ static const struct option options[] = {
 	{ "keep", NULL, "serve one connection after another", .flag = &args.keep },
 	TLS_OPTION_CIPHER(&args.tls),
 	{ "alpn", "NAMES", "protocols to choose from, commas between", .value = &args.tls.alpn },
+	TLS_OPTION_DTLS(&args.tls),
 	TLS_OPTIONS_WAY(&args.tls),
 	TALK_OPTIONS(&args.talk),
 	TLS_OPTION_KEYLOG(&args.tls),
@@ -68,6 +70,28 @@ static enum status serve(SSL_CTX *ctx, int listener)
 	return status;
 }
 
+static enum status serve_datagrams(SSL_CTX *ctx, int udp)
+{
+	struct ktls_listener *listener;
+	enum status status = STATUS_LOCAL;
+	struct ktls_conn *conn;
+
+	set_nonblocking(udp);
+	listener = ktls_listen(ctx, udp, tls_flags(&args.tls));
+	if (!listener) {
+		complain("%s", ktls_last_error());
+		return status;
+	}
+	do {
+		conn = ktls_listener_accept(listener, -1);
+		status = conn ? session_talk(conn, &args.talk) : status_of(-errno);
+		if (!conn)
+			complain("%s", ktls_last_error());
+	} while (args.keep);
+	ktls_listener_close(listener);
+	return status;
+}
+
 static int run(int argc, char **argv)
 {
 	enum status status = STATUS_NETWORK;
@@ -82,12 +106,12 @@ static int run(int argc, char **argv)
 	ctx = tls_server(&args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
-	fd = net_listen(&at);
+	fd = net_listen(&at, args.tls.dtls ? SOCK_DGRAM : SOCK_STREAM);
 	if (fd >= 0) {
 		net_local_name(fd, name);
 		if (!args.talk.quiet)
 			complain("listening on %s", name);
-		status = serve(ctx, fd);
+		status = args.tls.dtls ? serve_datagrams(ctx, fd) : serve(ctx, fd);
 		close(fd);
 	}
 	SSL_CTX_free(ctx);

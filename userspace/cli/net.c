@@ -36,9 +36,9 @@ bool parse_endpoint(const char *text, bool needs_host, struct endpoint *out)
 	       copy_part(out->port, sizeof(out->port), colon, strlen(colon));
 }
 
-static struct addrinfo *look_up(const struct endpoint *e, int flags)
+static struct addrinfo *look_up(const struct endpoint *e, int type, int flags)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = flags };
+	struct addrinfo hints = { .ai_socktype = type, .ai_flags = flags };
 	struct addrinfo *list = NULL;
 	int ret = getaddrinfo(e->host[0] ? e->host : NULL, e->port, &hints, &list);
 
@@ -59,9 +59,9 @@ static int try_connect(const struct addrinfo *a)
 	return -1;
 }
 
-int net_connect(const struct endpoint *to)
+int net_connect(const struct endpoint *to, int type)
 {
-	struct addrinfo *list = look_up(to, 0), *a;
+	struct addrinfo *list = look_up(to, type, 0), *a;
 	int fd = -1;
 
 	if (!list)
@@ -81,10 +81,13 @@ static int try_listen(const struct addrinfo *a)
 
 	if (fd < 0)
 		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	/* With UDP it would let others have the port too. */
+	if (a->ai_socktype == SOCK_STREAM)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (a->ai_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-	if (!bind(fd, a->ai_addr, a->ai_addrlen) && !listen(fd, 1024))
+	if (!bind(fd, a->ai_addr, a->ai_addrlen) &&
+	    (a->ai_socktype == SOCK_DGRAM || !listen(fd, 1024)))
 		return fd;
 	close(fd);
 	return -1;
@@ -102,9 +105,9 @@ static int listen_on_family(const struct addrinfo *list, int family)
 	return fd;
 }
 
-int net_listen(const struct endpoint *at)
+int net_listen(const struct endpoint *at, int type)
 {
-	struct addrinfo *list = look_up(at, AI_PASSIVE);
+	struct addrinfo *list = look_up(at, type, AI_PASSIVE);
 	int fd;
 
 	if (!list)

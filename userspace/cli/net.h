@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* TCP endpoints. Functions that make sockets complain themselves and return -1. */
+/* TCP and UDP endpoints. Functions that make sockets complain themselves and return -1. */
 #ifndef KTLS_CLI_NET_H
 #define KTLS_CLI_NET_H
 
@@ -17,9 +17,10 @@ struct endpoint {
 /* HOST:PORT, [ADDRESS]:PORT or, unless needs_host, PORT. */
 bool parse_endpoint(const char *text, bool needs_host, struct endpoint *out);
 
-int net_connect(const struct endpoint *to);
+/* type: SOCK_STREAM, SOCK_DGRAM */
+int net_connect(const struct endpoint *to, int type);
 /* With host "" on all addresses, IPv4 and IPv6. */
-int net_listen(const struct endpoint *at);
+int net_listen(const struct endpoint *at, int type);
 
 void net_name(const struct sockaddr *addr, socklen_t len, char out[NET_NAME]);
 void net_local_name(int fd, char out[NET_NAME]);

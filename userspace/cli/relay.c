@@ -11,6 +11,7 @@
 #include "relay.h"
 
 #define BUFFER		65536
+#define SILENCE_MS	5000	/* that the last datagrams may take */
 #define STEP		(1 << 20)	/* what one direction moves before the other's turn */
 
 /* What a step of a direction came to; below 0 it is the -errno of a failure. */
@@ -31,6 +32,9 @@ struct pump {
 
 struct relay {
 	struct ktls_conn *conn;
+	bool datagrams;
+	size_t payload_max;	/* what is read at once, and sent as one datagram */
+	int64_t silent_ms;	/* when a peer that says no more is no longer waited for */
 	struct pump send, recv;
 };
 
@@ -67,13 +71,26 @@ static int splice_waits(const struct relay *r, struct pump *p, short file, short
 
 /* ---- from standard input ---- */
 
+static bool path_is_narrower(struct relay *r)
+{
+	size_t before = r->payload_max;
+
+	if (r->datagrams)
+		r->payload_max = ktls_payload_max(r->conn);
+	return r->payload_max && r->payload_max < before;
+}
+
 static int send_buffer(struct relay *r)
 {
 	struct pump *p = &r->send;
-	ssize_t n = ktls_send(r->conn, p->buffer + p->start, p->end - p->start, 0);
+	size_t len = p->end - p->start;
+	ssize_t n = ktls_send(r->conn, p->buffer + p->start,
+			      len < r->payload_max ? len : r->payload_max, 0);
 
 	if (n == -EAGAIN)
 		return wait_for(p, 0, POLLOUT);
+	if (n == -EMSGSIZE && path_is_narrower(r))
+		return MOVED;
 	if (n > 0)
 		p->start += (size_t)n;
 	return account(p, n);
@@ -88,14 +105,15 @@ static int local_failure(struct pump *p, const char *what)
 	return -err;
 }
 
-static int read_input(struct pump *p)
+static int read_input(struct relay *r)
 {
+	struct pump *p = &r->send;
 	ssize_t n;
 
 	/* Standard input may be shared with others and is left blocking. */
 	if (!is_ready(p->file, POLLIN))
 		return wait_for(p, POLLIN, 0);
-	n = read(p->file, p->buffer, BUFFER);
+	n = read(p->file, p->buffer, r->payload_max);
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return MOVED;
 	if (n < 0)
@@ -143,7 +161,7 @@ static int send_step(struct relay *r)
 		return send_file(r);
 	if (S_ISFIFO(p->kind))
 		return send_pipe(r);
-	return read_input(p);
+	return read_input(r);
 }
 
 /* What follows the end of input: close_notify and FIN, as soon as there is room. */
@@ -154,6 +172,7 @@ static int end_sending(struct relay *r)
 	if (ret == -EAGAIN || ret == -EINTR)
 		return wait_for(&r->send, 0, POLLOUT);
 	r->send.ended = true;
+	r->silent_ms = clock_ms() + SILENCE_MS;
 	return ret ? ret : ENDED;
 }
 
@@ -246,6 +265,8 @@ static bool run_recv(struct relay *r)
 	if (r->recv.ended)
 		return false;
 	outcome = recv_step(r);
+	if (outcome == MOVED)
+		r->silent_ms = clock_ms() + SILENCE_MS;
 	settle(&r->recv, outcome);
 	return outcome != WAITS;
 }
@@ -279,19 +300,25 @@ static void wait_for_events(struct relay *r)
  */
 static bool is_over(const struct relay *r)
 {
+	/* The peer's close_notify may have been lost. */
+	if (r->datagrams && r->send.ended && clock_ms() >= r->silent_ms)
+		return true;
 	if (!r->recv.ended)
 		return false;
 	return r->send.ended || r->recv.error || ktls_truncated(r->conn) ||
 	       isatty(r->send.file);
 }
 
+/* Datagrams keep the boundaries of what is read and written: only files have none. */
 static mode_t kind_of(int fd, struct ktls_conn *conn)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return 0;
-	return S_ISFIFO(st.st_mode) && !ktls_in_kernel(conn) ? 0 : st.st_mode & S_IFMT;
+	if (S_ISFIFO(st.st_mode) && (!ktls_in_kernel(conn) || SSL_is_dtls(ktls_ssl(conn))))
+		return 0;
+	return st.st_mode & S_IFMT;
 }
 
 /*
@@ -349,11 +376,15 @@ enum status relay(struct ktls_conn *conn, struct progress *progress)
 {
 	struct relay r = {
 		.conn = conn,
+		.datagrams = SSL_is_dtls(ktls_ssl(conn)),
+		.payload_max = BUFFER,
 		.send = { .file = STDIN_FILENO, .kind = kind_of(STDIN_FILENO, conn) },
 		.recv = { .file = open_output(), .kind = kind_of(STDOUT_FILENO, conn) },
 	};
 	bool moved;
 
+	if (r.datagrams)
+		r.payload_max = ktls_payload_max(conn);
 	r.send.buffer = malloc(BUFFER);
 	r.recv.buffer = malloc(BUFFER);
 	while (r.send.buffer && r.recv.buffer && !is_over(&r)) {

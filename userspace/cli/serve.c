@@ -132,7 +132,7 @@ static int run(int argc, char **argv)
 	if (!ctx)
 		return STATUS_LOCAL;
 	SSL_CTX_set_alpn_select_cb(ctx, choose_http, NULL);
-	listener = net_listen(&at);
+	listener = net_listen(&at, SOCK_STREAM);
 	if (listener >= 0) {
 		status = serve(ctx, listener, argv[i], clients_max);
 		close(listener);

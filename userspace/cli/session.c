@@ -9,41 +9,48 @@
 
 #define HANDSHAKE_MS	30000
 
-static enum status talk_to(struct ktls_conn *conn, const char *peer,
-			   const struct talk_options *talk)
+static enum status talk_to(struct ktls_conn *conn, const struct talk_options *talk)
 {
 	struct progress progress;
-	int ret = ktls_handshake(conn, HANDSHAKE_MS);
+	char peer[NET_NAME];
 
-	if (ret) {
-		complain("%s: %s", peer, ktls_error(conn));
-		return status_of(ret);
-	}
+	net_peer_name(ktls_poll_fd(conn), peer);
 	if (!talk->quiet)
 		tls_describe(conn, peer, !talk->brief, stderr);
 	progress_start(&progress, talk->quiet, talk->verbose);
 	return relay(conn, &progress);
 }
 
-enum status session(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk)
+{
+	enum status status = talk_to(conn, talk);
+
+	ktls_close(conn);
+	return status;
+}
+
+enum status session(SSL_CTX *ctx, int fd, const char *server_name,
 		    const struct tls_options *tls, const struct talk_options *talk)
 {
 	struct ktls_conn *conn;
 	enum status status;
 	char peer[NET_NAME];
-	int one = 1;
+	int one = 1, ret;
 
-	net_peer_name(tcp_fd, peer);
-	set_nonblocking(tcp_fd);
+	net_peer_name(fd, peer);
+	set_nonblocking(fd);
 	/* Records are written whole; waiting for more serves nobody. */
-	setsockopt(tcp_fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	conn = ktls_new(ctx, tcp_fd, !server_name, server_name, tls_flags(tls));
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	conn = ktls_new(ctx, fd, !server_name, server_name, tls_flags(tls));
 	if (!conn) {
 		status = errno == EINVAL ? STATUS_USAGE : STATUS_LOCAL;
 		complain("%s", ktls_last_error());
 		return status;
 	}
-	status = talk_to(conn, peer, talk);
+	ret = ktls_handshake(conn, HANDSHAKE_MS);
+	if (!ret)
+		return session_talk(conn, talk);
+	complain("%s: %s", peer, ktls_error(conn));
 	ktls_close(conn);
-	return status;
+	return status_of(ret);
 }

@@ -16,8 +16,11 @@ struct talk_options {
 #define TALK_OPTION_VERBOSE(o)	{ "v", NULL, "bytes and rate at the end", .flag = &(o)->verbose }
 #define TALK_OPTIONS(o)		TALK_OPTION_BRIEF(o), TALK_OPTION_QUIET(o), TALK_OPTION_VERBOSE(o)
 
-/* server_name NULL: we are the server. Takes a connected TCP socket, and leaves it open. */
-enum status session(SSL_CTX *ctx, int tcp_fd, const char *server_name,
+/* server_name NULL: we are the server. Takes a connected socket, and leaves it open. */
+enum status session(SSL_CTX *ctx, int fd, const char *server_name,
 		    const struct tls_options *tls, const struct talk_options *talk);
+
+/* The same with a connection whose handshake is done, which it closes. */
+enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk);
 
 #endif

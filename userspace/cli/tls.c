@@ -94,6 +94,12 @@ static void set_versions(SSL_CTX *ctx, const struct tls_options *o)
 		misused(NULL, "-tls1_2 and -tls1_3 exclude each other");
 	if (o->require_kernel && o->userspace)
 		misused(NULL, "-require-kernel and -userspace exclude each other");
+	if (o->dtls) {
+		if (o->tls12 || o->tls13)
+			misused(NULL, "-dtls is DTLS 1.2: no -tls1_2 or -tls1_3");
+		SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION);
+		return;
+	}
 	SSL_CTX_set_min_proto_version(ctx, o->tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
 	SSL_CTX_set_max_proto_version(ctx, o->tls12 ? TLS1_2_VERSION : 0);
 }
@@ -183,7 +189,7 @@ static SSL_CTX *finish(SSL_CTX *ctx, bool good)
 
 SSL_CTX *tls_client(const struct tls_options *o)
 {
-	SSL_CTX *ctx = begin(TLS_client_method());
+	SSL_CTX *ctx = begin(o->dtls ? DTLS_client_method() : TLS_client_method());
 
 	if (!ctx)
 		return NULL;
@@ -195,7 +201,7 @@ SSL_CTX *tls_client(const struct tls_options *o)
 SSL_CTX *tls_server(const struct tls_options *o)
 {
 	static const unsigned char id[] = "ktls";
-	SSL_CTX *ctx = begin(TLS_server_method());
+	SSL_CTX *ctx = begin(o->dtls ? DTLS_server_method() : TLS_server_method());
 
 	if (!ctx)
 		return NULL;

@@ -16,7 +16,7 @@ struct tls_options {
 	const char *keylog;
 	const char *server_name;
 	bool insecure, require_kernel, userspace;
-	bool tls12, tls13;
+	bool tls12, tls13, dtls;
 };
 
 /* Rows of an option table, for each verb to pick from. */
@@ -33,6 +33,8 @@ struct tls_options {
 				  .flag = &(o)->userspace }
 #define TLS_OPTION_TLS12(o)	{ "tls1_2", NULL, "TLS 1.2 only", .flag = &(o)->tls12 }
 #define TLS_OPTION_TLS13(o)	{ "tls1_3", NULL, "TLS 1.3 only", .flag = &(o)->tls13 }
+#define TLS_OPTION_DTLS(o)	{ "dtls", NULL, "DTLS 1.2 over UDP, not TLS over TCP", \
+				  .flag = &(o)->dtls }
 /* Which way a connection goes: what every verb that makes one has. */
 #define TLS_OPTIONS_WAY(o)	TLS_OPTION_TLS12(o), TLS_OPTION_TLS13(o), \
 				TLS_OPTION_REQUIRE(o), TLS_OPTION_USERSPACE(o)

@@ -115,10 +115,26 @@ static int feed(struct ktls_wire *wire)
 	return -EAGAIN;
 }
 
+/* The records that OpenSSL has written since the last time. */
+static void note(struct ktls_wire *wire)
+{
+	struct dtls_record record;
+	char *text;
+	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &text);
+
+	while (ktls_dtls_record((uint8_t *)text + wire->counted, len - wire->counted, &record)) {
+		ktls_flow_record(&wire->tx, record.seq, record.at + DTLS_HEADER,
+				 record.len - DTLS_HEADER);
+		ktls_flight_sent(&wire->flight, &record);
+		wire->counted += record.len;
+	}
+}
+
 void ktls_datagram_release(struct ktls_wire *wire)
 {
 	struct dtls_record record;
 
+	note(wire);
 	while (take_record(wire, &record))
 		if (dtls_epoch(record.seq))
 			hold(wire, &record);
@@ -131,17 +147,6 @@ void ktls_datagram_release(struct ktls_wire *wire)
 	free(wire->early);
 	wire->early = NULL;
 	wire->early_len = 0;
-}
-
-static void note(struct ktls_wire *wire, const uint8_t *data, size_t len)
-{
-	struct dtls_record record;
-
-	for (; ktls_dtls_record(data, len, &record); data += record.len, len -= record.len) {
-		ktls_flow_record(&wire->tx, record.seq, record.at + DTLS_HEADER,
-				 record.len - DTLS_HEADER);
-		ktls_flight_sent(&wire->flight, &record);
-	}
 }
 
 size_t ktls_datagram_pack(const struct ktls_wire *wire, const uint8_t *data, size_t len)
@@ -170,8 +175,7 @@ static int flush(struct ktls_wire *wire, int flags)
 	const uint8_t *data = (uint8_t *)text;
 	int ret = 0;
 
-	note(wire, data + wire->counted, len - wire->counted);
-	wire->counted = len;
+	note(wire);
 	for (; wire->sent < len; wire->sent += n) {
 		n = ktls_datagram_pack(wire, data + wire->sent, len - wire->sent);
 		ret = ktls_datagram_send(wire, data + wire->sent, n, flags);

@@ -19,7 +19,7 @@ int ktls_datagram_send(const struct ktls_wire *wire, const uint8_t *data, size_t
 /* Length of the records that go into the first datagram. */
 size_t ktls_datagram_pack(const struct ktls_wire *wire, const uint8_t *data, size_t len);
 /*
- * The handshake has ended: `in` holds what came early and what came behind it, whole records
+ * The handshake has ended, its last flight may still wait to be sent: `in` holds what came early and what came behind it, whole records
  * of later epochs alone, which feed gives to OpenSSL from now on.
  */
 void ktls_datagram_release(struct ktls_wire *wire);

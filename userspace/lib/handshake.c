@@ -31,18 +31,38 @@ static int settle_in_userspace(struct ktls_conn *conn, int why)
 
 static int settle(struct ktls_conn *conn)
 {
-	int ret;
+	int ret = ktls_attach(conn);
 
-	if (ktls_wire_is_datagram(&conn->wire))
-		ktls_datagram_release(&conn->wire);
-	ret = ktls_attach(conn);
 	if (ret)
 		return settle_in_userspace(conn, ret);
 	conn->path = &ktls_kernel_path;
-	if (ktls_wire_is_datagram(&conn->wire))
-		ktls_wire_end(&conn->wire);	/* the flight may have to be repeated */
-	else
+	return 0;
+}
+
+static int settle_stream(struct ktls_conn *conn)
+{
+	int ret = settle(conn);
+
+	if (!ret && conn->path == &ktls_kernel_path)
 		ktls_wire_free(&conn->wire);
+	return ret;
+}
+
+/*
+ * The peer answers our last flight with data at once, so that goes when all is ready. Should it
+ * be lost, the peer asks for it: what to repeat it with stays.
+ */
+static int settle_datagrams(struct ktls_conn *conn)
+{
+	int ret;
+
+	ktls_datagram_release(&conn->wire);
+	ret = settle(conn);
+	if (ret)
+		return ret;
+	(void)ktls_wire_flush(&conn->wire, MSG_DONTWAIT);
+	if (conn->path == &ktls_kernel_path)
+		ktls_wire_end(&conn->wire);
 	return 0;
 }
 
@@ -140,11 +160,13 @@ static int run_handshake(struct ktls_conn *conn)
 	int ret;
 
 	for (;;) {
+		if (SSL_is_init_finished(conn->ssl) && ktls_wire_is_datagram(&conn->wire))
+			return settle_datagrams(conn);
 		ret = flush(conn);
 		if (ret)
 			return ret;
 		if (SSL_is_init_finished(conn->ssl))
-			return settle(conn);
+			return settle_stream(conn);
 		conn->events = POLLIN;
 		ret = SSL_want_read(conn->ssl) ? receive_record(conn) : 0;
 		if (!ret)
