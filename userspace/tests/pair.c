@@ -39,16 +39,21 @@ static void use_certificate(SSL_CTX *ctx, int ec)
 	SSL_CTX_use_PrivateKey(ctx, keys[ec]);
 }
 
-int pair_init(struct pair *pair, const char *ciphers, int ec)
+void pair_equip(SSL_CTX *ctx, int ec)
 {
 	static const unsigned char id[] = "pair";
 
+	use_certificate(ctx, ec);
+	SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
+}
+
+int pair_init(struct pair *pair, const char *ciphers, int ec)
+{
 	*pair = (struct pair){ .fd = { -1, -1 } };
 	pair->client_ctx = SSL_CTX_new(TLS_client_method());
 	pair->server_ctx = SSL_CTX_new(TLS_server_method());
-	use_certificate(pair->server_ctx, ec);
-	use_certificate(pair->client_ctx, ec);
-	SSL_CTX_set_session_id_context(pair->server_ctx, id, sizeof(id));
+	pair_equip(pair->server_ctx, ec);
+	pair_equip(pair->client_ctx, ec);
 	SSL_CTX_set_dh_auto(pair->server_ctx, 1);
 	SSL_CTX_set_max_proto_version(pair->client_ctx, TLS1_2_VERSION);
 	return SSL_CTX_set_cipher_list(pair->client_ctx, ciphers) == 1 &&

@@ -11,6 +11,8 @@ struct pair {
 	int fd[2];		/* client's end, server's end */
 };
 
+/* Gives a context a certificate, and what sessions need. */
+void pair_equip(SSL_CTX *ctx, int ec);
 /* Contexts with a certificate of the kind that the cipher list wants (ec or RSA). */
 int pair_init(struct pair *pair, const char *ciphers, int ec);
 /* A new connection; -errno of the side that failed. session may be NULL. */
