@@ -8,6 +8,7 @@
  *	KTLS_HAVE_RECVMSG_ADDR_LEN	proto.recvmsg has the argument addr_len
  *	KTLS_HAVE_ENCAP_ERR_OFFSET	udp_sock.encap_err_rcv gets the quoted header's offset
  *	KTLS_HAVE_CUSTOM_SOCKOPT	SOL_SOCKET can come to proto_ops.setsockopt
+ *	KTLS_HAVE_IPV6_STUB		IPv6 may be a module, whose functions a table has
  */
 #ifndef KTLS_COMPAT_H
 #define KTLS_COMPAT_H
@@ -21,7 +22,7 @@
 #include <net/dst.h>
 #include <net/ip6_route.h>
 #include <net/ipv6.h>
-#if __has_include(<net/ipv6_stubs.h>)
+#ifdef KTLS_HAVE_IPV6_STUB
 #include <net/ipv6_stubs.h>
 #endif
 #include <net/sock.h>
@@ -47,10 +48,10 @@
 /* The parameters of udp_sock.encap_err_rcv after skb, and where they say the UDP header is. */
 #ifdef KTLS_HAVE_ENCAP_ERR_OFFSET
 #define KTLS_ENCAP_ERR_ARGS		unsigned int udp_offset
-#define KTLS_ENCAP_ERR_HEADER(skb)	((const struct udphdr *)((skb)->data + udp_offset))
+#define KTLS_ENCAP_ERR_HEADER		((const struct udphdr *)(skb->data + udp_offset))
 #else
 #define KTLS_ENCAP_ERR_ARGS		int err, __be16 port_number, u32 info, u8 *payload
-#define KTLS_ENCAP_ERR_HEADER(skb)	((const struct udphdr *)payload - 1)
+#define KTLS_ENCAP_ERR_HEADER		((const struct udphdr *)payload - 1)
 #endif
 
 /*
@@ -123,7 +124,7 @@ static inline struct dst_entry *ktls_compat_route6(struct sock *csk, const struc
 		.fl6_sport	= inet_sk(csk)->inet_sport,
 	};
 
-#if __has_include(<net/ipv6_stubs.h>)
+#ifdef KTLS_HAVE_IPV6_STUB
 	return ipv6_stub->ipv6_dst_lookup_flow(sock_net(csk), csk, &fl6, NULL);
 #else
 	return ip6_dst_lookup_flow(sock_net(csk), csk, &fl6, NULL);

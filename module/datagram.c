@@ -300,7 +300,10 @@ static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 	return ret;
 }
 
-/* From memory that others may look at, or even write to, too. The opened record or ERR_PTR; @skb stays. */
+/*
+ * From memory that others may look at, or even write to, too. The opened record or ERR_PTR;
+ * @skb stays.
+ */
 static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
 				 const struct ktls_header *header)
 {

@@ -437,6 +437,7 @@ enum {
 	KTLS_FOREIGN	= 2,	/* one that the carrier's readers want */
 	KTLS_CONTROL_IN	= 4,	/* one that is not application data */
 };
+
 int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u32 offset);
 int ktls_datagram_arrived(struct ktls_sock *ks, struct sk_buff *skb);
 void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen);

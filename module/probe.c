@@ -34,3 +34,8 @@ static const int custom_sockopt = SOCK_CUSTOM_SOCKOPT;
 #line 1 "KTLS_HAVE_ENCAP_ERR_OFFSET"
 _Static_assert(__builtin_types_compatible_p(typeof(udp.encap_err_rcv),
 		void (*)(struct sock *, struct sk_buff *, unsigned int)), "other type");
+
+#line 1 "KTLS_HAVE_IPV6_STUB"
+#if !__has_include(<net/ipv6_stubs.h>)
+#error "IPv6 is no module any more"
+#endif

@@ -36,16 +36,21 @@ static const char *state_name(const struct ktls_sock *ks)
 	return names[(READ_ONCE(ks->tx.dir.key) ? 1 : 0) + (READ_ONCE(ks->rx.dir.key) ? 2 : 0)];
 }
 
-static void show_addresses(struct seq_file *seq, const struct sock *csk)
+static void show_addresses(struct seq_file *seq, const struct ktls_sock *ks,
+			   const struct sock *csk)
 {
+	bool named = READ_ONCE(ks->carrier.named) && ktls_udp_shares(ks);
+	const struct ktls_peer *peer = &ks->carrier.peer;
 	const struct inet_sock *inet = inet_sk(csk);
+	__be16 number = named ? peer->number : inet->inet_dport;
 
 	if (csk->sk_family == AF_INET)
 		seq_printf(seq, " %pI4:%u %pI4:%u", &inet->inet_saddr, ntohs(inet->inet_sport),
-			   &inet->inet_daddr, ntohs(inet->inet_dport));
+			   named ? &peer->addr.s6_addr32[3] : &inet->inet_daddr, ntohs(number));
 	else
 		seq_printf(seq, " [%pI6c]:%u [%pI6c]:%u", &inet6_sk(csk)->saddr,
-			   ntohs(inet->inet_sport), &csk->sk_v6_daddr, ntohs(inet->inet_dport));
+			   ntohs(inet->inet_sport),
+			   named ? &peer->addr : &csk->sk_v6_daddr, ntohs(number));
 }
 
 /* The rows are const: they outlive the key. */
@@ -77,7 +82,7 @@ static int sockets_show(struct seq_file *seq, void *v)
 	rcu_read_lock();
 	csk = READ_ONCE(ks->carrier.sk);
 	if (csk)
-		show_addresses(seq, csk);
+		show_addresses(seq, ks, csk);
 	else
 		seq_puts(seq, " - -");
 	rcu_read_unlock();

@@ -144,7 +144,7 @@ static struct ktls_sock *find_receiver(struct ktls_port *port, const struct sk_b
  */
 static void error_received(struct sock *csk, struct sk_buff *skb, KTLS_ENCAP_ERR_ARGS)
 {
-	const struct udphdr *uh = KTLS_ENCAP_ERR_HEADER(skb);
+	const struct udphdr *uh = KTLS_ENCAP_ERR_HEADER;
 	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
 	struct ktls_sock *ks;
 

@@ -200,7 +200,7 @@ struct ktls_info {
 	__u64	rx_too_old;	/* left of the replay window */
 	__u64	rx_bad_epoch;
 	__u64	rx_overflows;
-	__u32	usable;		/* datagram: the largest payload that the path takes now; 0: unknown */
+	__u32	usable;		/* datagram: largest payload that the path takes now; 0: unknown */
 	__u32	reserved;	/* 0 */
 };
 
