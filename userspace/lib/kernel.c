@@ -57,18 +57,44 @@ static uint8_t record_type(struct msghdr *msg)
 	return 0;
 }
 
-static ssize_t receive(int fd, void *data, size_t len, int flags, uint8_t *type)
+/* Where a control record goes on that finds a small buffer: of a datagram it comes but once. */
+#define SPILL	512
+
+struct received {
+	uint8_t type;
+	uint8_t *data;
+	size_t len;		/* of data */
+	size_t spill_len;	/* 0: a stream, where the rest comes next */
+	uint8_t spill[SPILL];
+};
+
+/* A count, of data and spill, or -errno. */
+static ssize_t receive(int fd, struct received *r, int flags)
 {
 	union type_cmsg control;
-	struct iovec iov = { .iov_base = data, .iov_len = len };
+	struct iovec iov[] = {
+		{ .iov_base = r->data, .iov_len = r->len },
+		{ .iov_base = r->spill, .iov_len = r->spill_len },
+	};
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_iov = iov, .msg_iovlen = r->spill_len ? 2 : 1,
 		.msg_control = &control, .msg_controllen = sizeof(control),
 	};
 	ssize_t n = recvmsg(fd, &msg, flags);
 
-	*type = n < 0 ? 0 : record_type(&msg);
+	r->type = n < 0 ? 0 : record_type(&msg);
 	return n < 0 ? -errno : n;
+}
+
+static int take_control(struct ktls_conn *conn, struct received *r, size_t n)
+{
+	uint8_t whole[2 * SPILL];
+
+	if (n <= r->len || r->len > SPILL)
+		return ktls_control_take(conn, r->type, r->data, n < r->len ? n : r->len);
+	memcpy(whole, r->data, r->len);
+	memcpy(whole + r->len, r->spill, n - r->len);
+	return ktls_control_take(conn, r->type, whole, n);
 }
 
 static int rx_failed(struct ktls_conn *conn, int ret, uint8_t alert, const char *sentence)
@@ -108,21 +134,22 @@ static int explain_receive(struct ktls_conn *conn, int ret)
 
 static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 {
-	uint8_t type;
+	bool datagrams = ktls_wire_is_datagram(&conn->wire);
+	struct received r = { .data = data, .len = len, .spill_len = datagrams ? SPILL : 0 };
 	ssize_t n;
 	int ret;
 
 	for (;;) {
 		send_reply(conn);
-		n = receive(conn->fd, data, len, flags, &type);
+		n = receive(conn->fd, &r, flags);
 		if (n < 0)
 			return explain_receive(conn, (int)n);
 		/* An empty datagram is not the end. */
-		if (type == RECORD_DATA && !n && ktls_wire_is_datagram(&conn->wire))
+		if (r.type == RECORD_DATA && !n && datagrams)
 			continue;
-		if (type == RECORD_DATA || !type)
+		if (r.type == RECORD_DATA || !r.type)
 			break;
-		ret = ktls_control_take(conn, type, data, (size_t)n);
+		ret = take_control(conn, &r, (size_t)n);
 		if (ret) {
 			send_reply(conn);
 			conn->rx_end = ret;
@@ -132,7 +159,7 @@ static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int f
 	conn->control.in_a_row = 0;
 	if (!n)
 		conn->rx_end = 1;
-	return n;
+	return (size_t)n < len ? n : (ssize_t)len;
 }
 
 static int explain_send(struct ktls_conn *conn, int err)
