@@ -11,7 +11,7 @@
 #include "options.h"
 
 static const struct verb *const verbs[] = {
-	&verb_serve, &verb_connect, &verb_listen, &verb_stat,
+	&verb_serve, &verb_connect, &verb_listen, &verb_relay, &verb_stat,
 };
 
 #define VERBS	(sizeof(verbs) / sizeof(verbs[0]))
@@ -53,7 +53,7 @@ static int help(void)
 	size_t i;
 
 	printf("usage: ktls VERB [option...] [operand...]\n\n"
-	       "TLS connections whose records the kernel seals and opens (AF_KTLS).\n\n");
+	       "TLS and DTLS connections whose records the kernel seals and opens (AF_KTLS).\n\n");
 	for (i = 0; i < VERBS; i++)
 		printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
 	printf("  %-10s %s\n\n", "help", "this text; ktls VERB --help tells more");

@@ -27,5 +27,7 @@ void net_local_name(int fd, char out[NET_NAME]);
 void net_peer_name(int fd, char out[NET_NAME]);
 
 void set_nonblocking(int fd);
+/* Each client needs a descriptor or two, and one for its file. */
+void raise_file_limit(void);
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,4 +95,12 @@ int parse_options(int argc, char **argv, const struct usage *usage)
 		i += take_option(argc - i, argv + i, argv[0], usage);
 	}
 	return i;
+}
+
+unsigned int read_count(const char *text)
+{
+	char *end;
+	long n = strtol(text, &end, 10);
+
+	return *end || n < 1 || n > INT_MAX ? 0 : (unsigned int)n;
 }

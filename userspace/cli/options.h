@@ -25,6 +25,9 @@ struct usage {
  */
 int parse_options(int argc, char **argv, const struct usage *usage);
 
+/* A number from 1 on; 0: it is none. */
+unsigned int read_count(const char *text);
+
 /* Complains, points to the help and exits with STATUS_USAGE. */
 void misused(const char *verb, const char *format, ...)
 	__attribute__((format(printf, 2, 3), noreturn));

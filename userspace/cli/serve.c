@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -99,15 +97,6 @@ static bool kernel_is_there(void)
 		return true;
 	complain("%s", why);
 	return false;
-}
-
-/* 0: not a number from 1 on. */
-static unsigned int read_count(const char *text)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	return *end || n < 1 || n > INT_MAX ? 0 : (unsigned int)n;
 }
 
 static int run(int argc, char **argv)

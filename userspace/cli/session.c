@@ -29,11 +29,10 @@ enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk
 	return status;
 }
 
-enum status session(SSL_CTX *ctx, int fd, const char *server_name,
-		    const struct tls_options *tls, const struct talk_options *talk)
+struct ktls_conn *session_open(SSL_CTX *ctx, int fd, const char *server_name,
+			       const struct tls_options *tls, enum status *status)
 {
 	struct ktls_conn *conn;
-	enum status status;
 	char peer[NET_NAME];
 	int one = 1, ret;
 
@@ -43,14 +42,24 @@ enum status session(SSL_CTX *ctx, int fd, const char *server_name,
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	conn = ktls_new(ctx, fd, !server_name, server_name, tls_flags(tls));
 	if (!conn) {
-		status = errno == EINVAL ? STATUS_USAGE : STATUS_LOCAL;
+		*status = errno == EINVAL ? STATUS_USAGE : STATUS_LOCAL;
 		complain("%s", ktls_last_error());
-		return status;
+		return NULL;
 	}
 	ret = ktls_handshake(conn, HANDSHAKE_MS);
 	if (!ret)
-		return session_talk(conn, talk);
+		return conn;
+	*status = status_of(ret);
 	complain("%s: %s", peer, ktls_error(conn));
 	ktls_close(conn);
-	return status_of(ret);
+	return NULL;
+}
+
+enum status session(SSL_CTX *ctx, int fd, const char *server_name,
+		    const struct tls_options *tls, const struct talk_options *talk)
+{
+	enum status status = STATUS_OK;
+	struct ktls_conn *conn = session_open(ctx, fd, server_name, tls, &status);
+
+	return conn ? session_talk(conn, talk) : status;
 }

@@ -20,7 +20,10 @@ struct talk_options {
 enum status session(SSL_CTX *ctx, int fd, const char *server_name,
 		    const struct tls_options *tls, const struct talk_options *talk);
 
-/* The same with a connection whose handshake is done, which it closes. */
+/* The handshake of it alone; NULL after a complaint, with *status. */
+struct ktls_conn *session_open(SSL_CTX *ctx, int fd, const char *server_name,
+			       const struct tls_options *tls, enum status *status);
+/* The rest, with a connection that it closes. */
 enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk);
 
 #endif
