@@ -70,12 +70,13 @@ static void drop_link(struct link *l)
 	free(l);
 }
 
-/* Events behind the present one may be of it: it goes with the next tick. */
+/* Events behind the present one may be of it: it goes when they are done. */
 static void end_link(struct gateway *g, struct link *l, const char *why)
 {
 	if (!g->quiet)
 		complain("%s: %s", l->name, why);
 	l->gone = true;
+	g->ticked_ms = 0;
 }
 
 static bool add_link(struct gateway *g, struct ktls_conn *conn, int plain, bool connected)
@@ -235,7 +236,7 @@ static void loop(struct gateway *g)
 		}
 		if (g->listener)
 			welcome(g);
-		if (clock_ms() - g->ticked_ms >= TICK_MS || !g->listener)
+		if (clock_ms() - g->ticked_ms >= TICK_MS)
 			tick(g);
 	}
 }
