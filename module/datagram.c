@@ -446,6 +446,28 @@ static void drop_rest(struct ktls_sock *ks, int ret, u64 seq)
 	rx->datagram = NULL;
 }
 
+/*
+ * Records of handshakes without keys have no tag, so no length is too short: who reads the
+ * carrier judges them. What comes behind, a Finished, is ours.
+ */
+static bool skip_plain(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+	u8 raw[KTLS_HEADER_MAX];
+	u32 len;
+
+	if (skb_copy_bits(rx->datagram, 0, raw, sizeof(raw)) ||
+	    ktls_record_epoch(ktls_get_be64(raw + 3)))
+		return false;
+	drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, ktls_get_be64(raw + 3));
+	len = sizeof(raw) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
+	if (len < rx->datagram->len && pskb_pull(rx->datagram, len))
+		return true;
+	kfree_skb(rx->datagram);
+	rx->datagram = NULL;
+	return true;
+}
+
 /* Deals with the next record of the datagram in work. 0, or the error that ends all. */
 static int open_next(struct ktls_sock *ks)
 {
@@ -456,6 +478,8 @@ static int open_next(struct ktls_sock *ks)
 	bool early, fresh;
 	int ret;
 
+	if (skip_plain(ks))
+		return 0;
 	ret = next_header(ks, rx->datagram, &header);
 	if (ret) {
 		drop_rest(ks, ret, header.seq);

@@ -143,6 +143,22 @@ TEST_F(datagram, control_queue)
 	EXPECT_EQ(ALERT, type);
 }
 
+/* A client that lost the last flight: ClientKeyExchange's companion without a key, Finished. */
+TEST_F(datagram, finished_behind_a_plain_record)
+{
+	static const uint8_t plain[] = "\24\376\375\0\0\0\0\0\0\0\3\0\1\1";
+	size_t len = sizeof(plain) - 1;
+	uint8_t type;
+
+	memcpy(record, plain, len);
+	len += dgram_seal(&self->peer, HANDSHAKE, "finished", 8, record + len);
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	ASSERT_EQ(8, recv_type(self->fd, payload, 100, 0, &type));
+	EXPECT_EQ(HANDSHAKE, type);
+	/* Who reads the carrier gets all of it. */
+	EXPECT_EQ(len, recv(self->carrier, payload, sizeof(payload), 0));
+}
+
 TEST_F(datagram, close_notify)
 {
 	struct ktls_info info;
