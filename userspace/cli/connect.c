@@ -39,7 +39,7 @@ static const struct usage usage = {
 	"ktls connect [option...] HOST:PORT",
 	"Connects standard input and output to a TLS server. The end of input sends\n"
 	"close_notify; receiving goes on to the peer's. With -dtls each read of standard\n"
-	"input becomes a datagram, and what comes is awaited for some seconds only.\n"
+	"input becomes a datagram, and its end a close_notify after 2 seconds of silence.\n"
 	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
 	"without close_notify, 4 network, 5 local files or system.",
 	options,

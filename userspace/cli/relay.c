@@ -11,7 +11,7 @@
 #include "relay.h"
 
 #define BUFFER		65536
-#define SILENCE_MS	5000	/* that the last datagrams may take */
+#define SILENCE_MS	2000	/* that the last datagrams may take */
 #define STEP		(1 << 20)	/* what one direction moves before the other's turn */
 
 /* What a step of a direction came to; below 0 it is the -errno of a failure. */
@@ -167,12 +167,18 @@ static int send_step(struct relay *r)
 /* What follows the end of input: close_notify and FIN, as soon as there is room. */
 static int end_sending(struct relay *r)
 {
-	int ret = ktls_shutdown(r->conn);
+	int ret;
 
+	/* A peer that gets a close_notify over UDP answers no more: it has some time before. */
+	if (r->datagrams) {
+		r->send.ended = true;
+		r->silent_ms = clock_ms() + SILENCE_MS;
+		return ENDED;
+	}
+	ret = ktls_shutdown(r->conn);
 	if (ret == -EAGAIN || ret == -EINTR)
 		return wait_for(&r->send, 0, POLLOUT);
 	r->send.ended = true;
-	r->silent_ms = clock_ms() + SILENCE_MS;
 	return ret ? ret : ENDED;
 }
 
@@ -300,9 +306,8 @@ static void wait_for_events(struct relay *r)
  */
 static bool is_over(const struct relay *r)
 {
-	/* The peer's close_notify may have been lost. */
-	if (r->datagrams && r->send.ended && clock_ms() >= r->silent_ms)
-		return true;
+	if (r->datagrams)
+		return r->recv.ended || (r->send.ended && clock_ms() >= r->silent_ms);
 	if (!r->recv.ended)
 		return false;
 	return r->send.ended || r->recv.error || ktls_truncated(r->conn) ||
@@ -394,7 +399,7 @@ enum status relay(struct ktls_conn *conn, struct progress *progress)
 		if (!moved && !is_over(&r))
 			wait_for_events(&r);
 	}
-	if (!r.send.ended)
+	if (!r.send.ended || r.datagrams)
 		(void)ktls_shutdown(conn);
 	progress_end(progress, r.send.bytes, r.recv.bytes);
 	free(r.send.buffer);

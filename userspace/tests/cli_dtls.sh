@@ -1,0 +1,183 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+#	cli_dtls.sh [BUILD]
+#
+# The command over DTLS: with itself, OpenSSL and GnuTLS, and a relay. timeout=240
+# shellcheck source-path=SCRIPTDIR source=cli-lib.sh
+. "$(dirname "$0")/cli-lib.sh"
+
+way=userspace
+"$ktls" --version | grep -q 'kernel:.* DTLS 1.2' && way=kernel
+echo "# datagrams by the $way"
+
+certificates >/dev/null 2>&1
+seq 1 200 >lines	# a datagram
+
+# listen_dtls NAME CIPHER CERTIFICATE OUTPUT: as listen_on
+listen_dtls() {
+	: >"$1.log"
+	"$ktls" listen -dtls -brief -cert "$3.pem" -key "$3.key" -cipher "$2" 127.0.0.1:0 \
+		<open >"$4" 2>>"$1.log" 9>&- &
+	pid=$!
+	pids+=("$pid")
+	await "$patience" has_port "$1.log"
+	port=$(port_in "$1.log")
+}
+
+# feed FILE: it, and an input that stays open until the file hold is gone
+feed() {
+	cat "$1"
+	await "$patience" test ! -e hold
+}
+
+# shellcheck disable=SC2317 # called by await and ok
+holds() { [ "$(cat "$1")" = "$2" ]; }
+
+suites=(ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384
+	ECDHE-RSA-CHACHA20-POLY1305 ECDHE-ECDSA-AES128-CCM)
+certificate_of() { case $1 in *ECDSA*) echo ec ;; *) echo rsa ;; esac; }
+
+self_tests() {
+	local suite
+	for suite in "${suites[@]}"; do
+		listen_dtls own "$suite" "$(certificate_of "$suite")" own.out
+		touch hold
+		feed lines 9>&- | once connect -dtls -brief -cipher "$suite" -CAfile ca.pem \
+			"localhost:$port" \
+			>client.out 2>client.err &
+		ok "$suite: a datagram arrives" await "$patience" same lines own.out
+		ok "$suite: by the $way" has "DTLSv1.2 $suite, $way" own.log
+		ok "$suite: by the client's $way" has "DTLSv1.2 $suite, $way" client.err
+		rm hold
+		ok "$suite: the end of input ends both" ended "$pid"
+		wait $!
+	done
+}
+
+openssl_tests() {
+	local suite cert
+	for suite in "${suites[@]}"; do
+		cert=$(certificate_of "$suite")
+		listen_dtls openssl "$suite" "$cert" openssl.out
+		touch hold
+		feed lines 9>&- | timeout "$patience" openssl s_client -dtls1_2 -quiet -no_ign_eof \
+			-cipher "$suite" -CAfile ca.pem \
+			-verify_return_error -connect "127.0.0.1:$port" >s_client.out 2>s_client.err &
+		ok "openssl s_client, $suite: sends" await "$patience" same lines openssl.out
+		ok "openssl s_client, $suite: by the $way" has "$suite, $way" openssl.log
+		rm hold
+		ok "openssl s_client, $suite: its close_notify ends it" ended "$pid"
+		wait $!
+	done
+}
+
+gnutls_tests() {
+	local cipher
+	command -v gnutls-cli >/dev/null || {
+		skip 'gnutls-cli is not installed' 'gnutls-cli'
+		return
+	}
+	for cipher in AES-128-GCM AES-256-GCM CHACHA20-POLY1305; do
+		listen_dtls gnutls ALL ec gnutls.out
+		touch hold
+		feed lines 9>&- | timeout "$patience" gnutls-cli --udp --x509cafile=ca.pem \
+			--priority="NORMAL:-VERS-ALL:+VERS-DTLS1.2:-CIPHER-ALL:+$cipher" \
+			-p "$port" localhost >gnutls-cli.out 2>&1 &
+		ok "gnutls-cli, $cipher: sends" await "$patience" same lines gnutls.out
+		ok "gnutls-cli, $cipher: by the $way" has "DTLSv1.2 .*, $way" gnutls.log
+		rm hold
+		ok "gnutls-cli, $cipher: its close_notify ends it" ended "$pid"
+		wait $!
+	done
+}
+
+# A UDP port that nobody has.
+free_port() {
+	python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 0))
+print(s.getsockname()[1])'
+}
+
+# shellcheck disable=SC2317 # called by ok
+talk_to_server() {	# OUTPUT OF THE SERVER
+	touch hold
+	feed lines 9>&- | once connect -dtls -brief -CAfile ca.pem "localhost:$port" \
+		>client.out 2>client.err &
+	await "$patience" has '^200$' "$1" && has "DTLSv1.2 .*, $way" client.err
+	local status=$?
+	rm hold
+	wait $!
+	return $status
+}
+
+server_tests() {
+	port=$(free_port)
+	silence | timeout "$patience" openssl s_server -dtls1_2 -quiet -cert rsa.pem -key rsa.key \
+		-accept "127.0.0.1:$port" >s_server.out 2>&1 &
+	pids+=($!)
+	await "$patience" grep -qi ":$(printf %04X "$port") " /proc/net/udp
+	ok 'openssl s_server: gets it' talk_to_server s_server.out
+	if ! command -v gnutls-serv >/dev/null; then
+		skip 'gnutls-serv is not installed' 'gnutls-serv'
+		return
+	fi
+	port=$(free_port)
+	timeout "$patience" gnutls-serv --udp --echo -q --x509certfile=ec.pem --x509keyfile=ec.key \
+		-p "$port" >gnutls-serv.out 2>&1 &
+	pids+=($!)
+	await "$patience" grep -qi ":$(printf %04X "$port") " /proc/net/udp /proc/net/udp6
+	ok 'gnutls-serv: echoes it' talk_to_server client.out
+}
+
+relay_tests() {
+	python3 - "$here" <<-'END' &
+		import socket
+		s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		s.bind(('127.0.0.1', 0))
+		open('echo.port', 'w').write('%d\n' % s.getsockname()[1])
+		while True:
+		    data, peer = s.recvfrom(65536)
+		    s.sendto(b'echo ' + data, peer)
+	END
+	pids+=($!)
+	await "$patience" test -s echo.port
+	start inner "$ktls" relay -cert rsa.pem -key rsa.key 127.0.0.1:0 "127.0.0.1:$(cat echo.port)"
+	local inner=$port clients=() i
+	for i in 1 2 3; do
+		start "outer$i" "$ktls" relay -client -CAfile rsa.pem 127.0.0.1:0 "localhost:$inner"
+		clients+=("$port")
+		await "$patience" has DTLSv1.2 "outer$i.log"
+	done
+	ok 'relay: there and back, three peers on one port' timeout "$patience" \
+		python3 - "${clients[@]}" <<-'END'
+		import socket, sys
+		for round in range(20):
+		    for port in sys.argv[1:]:
+		        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+		        s.connect(('127.0.0.1', int(port)))
+		        s.settimeout(10)
+		        data = b'%d ' % round * (1 + 20 * round)
+		        s.send(data)
+		        assert s.recv(65536) == b'echo ' + data
+	END
+	ok "relay: by the $way" has "DTLSv1.2 .*, $way" inner.log
+	ok 'relay: SIGTERM ends it' stop
+	ok 'relay: and its peer hears of it' await "$patience" has 'has closed' inner.log
+}
+
+usage_tests() {
+	ok '-dtls and -tls1_2 exclude each other' status 2 once connect -dtls -tls1_2 localhost:1
+	ok 'nobody there: status 4' status 4 once connect -dtls -insecure 127.0.0.1:9
+	ok 'relay wants two operands' status 2 once relay -client 5000
+	ok 'relay wants a certificate' status 5 once relay 5000 localhost:5001
+}
+
+self_tests
+openssl_tests
+gnutls_tests
+server_tests
+relay_tests
+usage_tests
+finish
