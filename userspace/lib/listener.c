@@ -21,8 +21,9 @@
 #include "listener.h"
 
 #define DATAGRAM_MAX	65535
+#define TAKE_BACK_MAX	64	/* the old peer may go on sending */
 #define HANDSHAKE_MS	30000	/* that a guest may take */
-#define SHAKING_MAX	4096	/* guests at a time; more have to ask again */
+#define SHAKING_MAX	1024	/* guests at a time; more have to ask again */
 
 struct ktls_listener {
 	SSL_CTX *ctx;
@@ -89,9 +90,10 @@ static void take_back(struct ktls_conn *old)
 	char nothing[CMSG_SPACE(1)], byte;
 	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
 	struct msghdr msg;
+	int tries = TAKE_BACK_MAX;
 
 	old->displaced = true;
-	while (setsockopt(old->fd, SOL_KTLS, KTLS_DETACH, NULL, 0) && errno == EBUSY)
+	while (setsockopt(old->fd, SOL_KTLS, KTLS_DETACH, NULL, 0) && errno == EBUSY && tries--)
 		do {
 			msg = (struct msghdr){
 				.msg_iov = &iov, .msg_iovlen = 1,
