@@ -48,9 +48,10 @@ struct ktls_conn;
  */
 unsigned int ktls_available(const char **why);
 
-/* The handshake in one call; blocks as the TCP socket does not: waits with poll(2).
- * tcp_fd stays the caller's and may be closed after success. timeout of ktls_handshake is
- * -1 here. NULL on failure, errno set and a sentence in ktls_last_error().
+/*
+ * The handshake in one call, which waits as long as it takes, though tcp_fd be non-blocking.
+ * tcp_fd stays the caller's and may be closed after success. NULL on failure, errno set and
+ * a sentence in ktls_last_error().
  */
 struct ktls_conn *ktls_accept(SSL_CTX *ctx, int tcp_fd, unsigned int flags);
 struct ktls_conn *ktls_connect(SSL_CTX *ctx, int tcp_fd, const char *server_name,
@@ -102,12 +103,18 @@ ssize_t ktls_sendfile(struct ktls_conn *conn, int file_fd, off_t *offset, size_t
 size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
-/* Sends close_notify and the FIN of the TCP connection; receiving goes on. */
+/*
+ * Sends close_notify and the FIN of the TCP connection; receiving goes on. -EAGAIN, on a
+ * non-blocking connection: call again.
+ */
 int ktls_shutdown(struct ktls_conn *conn);
-/* Closes and frees all but tcp_fd and ctx. NULL is fine. */
+/*
+ * Closes and frees all but tcp_fd and ctx. NULL is fine. With unread data TCP is reset, and
+ * the peer may lose what it has not yet got: ktls_recv to the end before.
+ */
 void ktls_close(struct ktls_conn *conn);
 
-/* What was negotiated; pointers live as long as the connection. NULL or "" where absent. */
+/* What was negotiated; pointers live as long as the connection. NULL where absent. */
 const char *ktls_version(const struct ktls_conn *conn);		/* "TLSv1.2" */
 const char *ktls_cipher(const struct ktls_conn *conn);		/* OpenSSL's name */
 const char *ktls_server_name(const struct ktls_conn *conn);	/* SNI */
