@@ -53,18 +53,21 @@ install:
 ifneq ($(wildcard $(here)/af_ktls.ko),)
 	$(MAKE) -C $(KDIR) M=$(here) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) $(unsigned) \
 		modules_install
-	[ -n "$(DESTDIR)" ] || /sbin/depmod -a $(release)
+ifeq ($(DESTDIR),)
+	@echo 'depmod, which needs no System.map, as that is in /boot'
+	ls -d $(installed) 2>/dev/null | cut -d/ -f4 | sort -u | xargs -r -n 1 /sbin/depmod -a
+endif
 endif
 
 # Distributions keep the key that their modules are signed with.
 unsigned = $(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=)
 
-release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null || uname -r)
+# For every kernel: what the headers call theirs is not the folder's name everywhere.
+installed = $(addprefix $(DESTDIR)/lib/modules/*/,extra/af_ktls.ko* updates/af_ktls.ko*)
 
-# Of modules, those of every kernel.
 uninstall:
 	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) uninstall
-	rm -f $(addprefix $(DESTDIR)/lib/modules/*/,extra/af_ktls.ko* updates/af_ktls.ko*)
+	rm -f $(installed)
 
 clean:
 	$(MAKE) -C userspace clean
