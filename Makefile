@@ -21,12 +21,12 @@ help:
 	@echo 'make            the module, the library and the command'
 	@echo 'make module     the module only, for the running kernel or KDIR=<its headers>'
 	@echo 'make userspace  the library and the command only'
-	@echo 'make install    what was built; DESTDIR=, PREFIX=/usr/local'
-	@echo 'make uninstall  removes it again'
+	@echo 'make install    library and command, and the module if built; DESTDIR=, PREFIX=/usr/local'
+	@echo 'make uninstall  removes them again; same DESTDIR=, PREFIX='
 	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
-	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"'
+	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"; see results/'
 	@echo 'make deps       installs what these need, with apt, saying so'
-	@echo 'make clean'
+	@echo 'make clean      removes what was built, and results/'
 	@echo 'selftests/qemu/run CMD...  any command in a guest with the module loaded'
 
 module:
@@ -51,15 +51,23 @@ userspace:
 install:
 	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) install
 ifneq ($(wildcard $(here)/af_ktls.ko),)
-	$(MAKE) -C $(KDIR) M=$(here) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
+	$(MAKE) -C $(KDIR) M=$(here) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) $(unsigned) \
+		modules_install
+ifeq ($(DESTDIR),)
+	@echo 'depmod, which needs no System.map, as that is in /boot'
+	ls -d $(installed) 2>/dev/null | cut -d/ -f4 | sort -u | xargs -r -n 1 /sbin/depmod -a
+endif
 endif
 
-# Of modules, those of KDIR's kernel.
+# Distributions keep the key that their modules are signed with.
+unsigned = $(if $(wildcard $(KDIR)/certs/signing_key.pem),,CONFIG_MODULE_SIG_ALL=)
+
+# For every kernel: what the headers call theirs is not the folder's name everywhere.
+installed = $(addprefix $(DESTDIR)/lib/modules/*/,extra/af_ktls.ko* updates/af_ktls.ko*)
+
 uninstall:
 	$(MAKE) -C userspace DESTDIR=$(DESTDIR) PREFIX=$(PREFIX) uninstall
-	rm -f $(addprefix $(DESTDIR)/lib/modules/$(release)/,extra/af_ktls.ko* updates/af_ktls.ko*)
-
-release = $(shell cat $(KDIR)/include/config/kernel.release 2>/dev/null || uname -r)
+	rm -f $(installed)
 
 clean:
 	$(MAKE) -C userspace clean

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The TCP socket underneath: taking it, its callbacks, sending, giving it back. */
+#include <linux/delay.h>
 #include <linux/mutex.h>
 #include <net/inet_connection_sock.h>
 #include <net/inet_sock.h>
@@ -16,6 +17,9 @@
 #define KTLS_OWN_RX	1
 #define KTLS_OWN_TX	2
 #define KTLS_OWN_SETS	4
+
+/* Looks at a carrier's lock before a worker does something else. */
+#define KTLS_LOCK_TRIES	8
 
 enum { KTLS_IPV4, KTLS_IPV6, KTLS_IP_VERSIONS };
 
@@ -475,6 +479,38 @@ bool ktls_carrier_ended(const struct sock *csk)
 {
 	return sock_flag(csk, SOCK_DONE) || (READ_ONCE(csk->sk_shutdown) & RCV_SHUTDOWN) ||
 	       READ_ONCE(csk->sk_state) == TCP_CLOSE;
+}
+
+static bool is_owned(struct sock *csk)
+{
+	bool owned;
+
+	spin_lock_bh(&csk->sk_lock.slock);
+	owned = sock_owned_by_user(csk);
+	spin_unlock_bh(&csk->sk_lock.slock);
+	return owned;
+}
+
+/**
+ * ktls_carrier_is_kept() - does somebody keep the carrier's lock for long?
+ * @ks: socket
+ *
+ * A program that sends on a carrier, or receives, does so under this lock, and may take its
+ * time to bring its memory in. A worker that waits for it is one less for everybody.
+ *
+ * Context: process, a direction's lock held; sleeps for less than a millisecond.
+ */
+bool ktls_carrier_is_kept(struct ktls_sock *ks)
+{
+	struct sock *csk = ks->carrier.sk;
+	unsigned int tries;
+
+	for (tries = 0; csk && is_owned(csk); tries++) {
+		if (tries == KTLS_LOCK_TRIES)
+			return true;
+		usleep_range(50, 100);
+	}
+	return false;
 }
 
 /**

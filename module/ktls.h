@@ -412,6 +412,7 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks);
 void ktls_carrier_own(struct ktls_sock *ks);
 int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
 		      size_t len, int flags, bool force);
+bool ktls_carrier_is_kept(struct ktls_sock *ks);
 bool ktls_carrier_has_room(struct sock *csk);
 bool ktls_carrier_wants_room(struct ktls_sock *ks, struct sock *csk);
 bool ktls_carrier_ended(const struct sock *csk);

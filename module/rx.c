@@ -579,6 +579,10 @@ void ktls_rx_work(struct work_struct *work)
 	csk = ks->carrier.sk;
 	if (!csk || !ks->rx.dir.key)
 		goto unlock;
+	if (ktls_carrier_is_kept(ks)) {
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
+		goto unlock;
+	}
 	lock_sock(csk);
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {

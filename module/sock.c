@@ -213,7 +213,8 @@ static __poll_t end_events(struct ktls_sock *ks)
 		events |= EPOLLERR;
 	if (rx_ended)
 		events |= EPOLLRDHUP;
-	if (rx_ended && READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE &&
+	/* After a close_notify nothing comes, whatever the head still says. */
+	if (rx_ended && (READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE) &&
 	    (!READ_ONCE(ks->rx.hold) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN)))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))

@@ -116,6 +116,12 @@ static int seal_and_push(struct ktls_sock *ks, int flags)
 	return ret == -EAGAIN ? 0 : ret;
 }
 
+/* Is the open record complete? */
+static bool is_overdue(const struct ktls_tx *tx)
+{
+	return tx->overdue && tx->open.len;
+}
+
 static int check_ready(struct ktls_sock *ks)
 {
 	const struct ktls_tx *tx = &ks->tx;
@@ -193,6 +199,12 @@ int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
 		ret = ktls_tx_push(ks, 0, false);
 		if (ret && ret != -EAGAIN)
 			return ret;
+		if (!ret && is_overdue(&ks->tx)) {
+			ret = seal_and_push(ks, MSG_MORE);
+			if (ret || is_overdue(&ks->tx))
+				return ret ?: -ENOMEM;
+			continue;
+		}
 		if (!ret && has_room(ks))
 			return 0;
 		if (!*timeo)
@@ -498,13 +510,19 @@ void ktls_tx_work(struct work_struct *work)
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, tx.work);
 
 	/* Who holds it may be waiting for memory of the program's. */
-	if (!mutex_trylock(&ks->tx.dir.lock)) {
-		mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
-		return;
-	}
-	if (ks->tx.overdue && !check_ready(ks) && ks->tx.open.len)
+	if (!mutex_trylock(&ks->tx.dir.lock))
+		goto later;
+	if (ktls_carrier_is_kept(ks))
+		goto unlock;
+	if (is_overdue(&ks->tx) && !check_ready(ks))
 		seal_and_push(ks, 0);
 	if (ks->carrier.sk && ktls_tx_push(ks, 0, false) != -EAGAIN)
 		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	mutex_unlock(&ks->tx.dir.lock);
+	return;
+
+unlock:
+	mutex_unlock(&ks->tx.dir.lock);
+later:
+	mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
 }

@@ -3,6 +3,8 @@
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
+#include <sys/mman.h>
+
 FIXTURE(carrier) { int fd; int tcp; struct peer peer; };
 CIPHER_VARIANTS(carrier);
 
@@ -137,6 +139,46 @@ TEST_F(carrier, reading_is_ours)
 	EXPECT_EQ(4, recv(self->fd, buf, sizeof(buf), 0));
 }
 
+/* What TCP_ZEROCOPY_RECEIVE takes; the library's header may lack the end of it. */
+struct zerocopy {
+	uint64_t address;
+	uint32_t length;
+	uint32_t recv_skip_hint;
+	uint32_t inq;
+	int32_t err;
+	uint64_t copybuf_address;
+	int32_t copybuf_len;
+	uint32_t flags;
+};
+
+/* TCP's own ways to the queue, and what would keep it from waking us. */
+TEST_F(carrier, reading_by_options_is_ours)
+{
+	static uint8_t copy[4096];
+	struct zerocopy zc = {
+		.length = 4096, .copybuf_address = (uintptr_t)copy, .copybuf_len = sizeof(copy),
+	};
+	socklen_t len = sizeof(zc);
+	int mark = 1000;
+	void *map;
+
+	map = mmap(NULL, 65536, PROT_READ, MAP_SHARED, self->tcp, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	zc.address = (uintptr_t)map;
+	EXPECT_EQ(0, RESULT(getsockopt(self->tcp, SOL_TCP, TCP_ZEROCOPY_RECEIVE, &zc, &len)));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "back", 4));
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	EXPECT_EQ(-EBUSY, RESULT(getsockopt(self->tcp, SOL_TCP, TCP_ZEROCOPY_RECEIVE, &zc, &len)));
+	EXPECT_EQ(-EBUSY, RESULT(setsockopt(self->tcp, SOL_SOCKET, SO_RCVLOWAT, &mark,
+					    sizeof(mark))));
+	EXPECT_EQ(4, recv(self->fd, copy, sizeof(copy), 0));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "more", 4));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(4, recv(self->fd, copy, sizeof(copy), 0));
+	munmap(map, 65536);
+}
+
 TEST_F(carrier, writing_is_ours)
 {
 	uint8_t type;
@@ -173,6 +215,34 @@ TEST_F(carrier, takes_no_ulp)
 	EXPECT_GT(0, setsockopt(self->tcp, IPPROTO_TCP, TCP_ULP, "tls", 4));
 	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
 	EXPECT_GT(0, setsockopt(self->tcp, IPPROTO_TCP, TCP_ULP, "tls", 4));
+}
+
+/* The name as TCP gives it: none, ours, none again; as long as there is room. */
+TEST_F(carrier, name_of_the_ulp)
+{
+	char name[16];
+	socklen_t len;
+	int keyed;
+
+	for (keyed = 0; keyed < 2; keyed++) {
+		if (keyed)
+			ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+		len = sizeof(name);
+		ASSERT_EQ(0, getsockopt(self->tcp, SOL_TCP, TCP_ULP, name, &len));
+		EXPECT_EQ(sizeof(name), len);
+		EXPECT_STREQ("af_ktls", name);
+		len = 2;
+		memset(name, '-', sizeof(name));
+		ASSERT_EQ(0, getsockopt(self->tcp, SOL_TCP, TCP_ULP, name, &len));
+		EXPECT_EQ(2, len);
+		EXPECT_EQ(0, memcmp(name, "af--", 4));
+	}
+	EXPECT_EQ(-EFAULT, RESULT(getsockopt(self->tcp, SOL_TCP, TCP_ULP, (void *)8, &len)));
+	EXPECT_EQ(-EFAULT, RESULT(getsockopt(self->tcp, SOL_TCP, TCP_ULP, name, (void *)8)));
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+	len = sizeof(name);
+	ASSERT_EQ(0, getsockopt(self->tcp, SOL_TCP, TCP_ULP, name, &len));
+	EXPECT_EQ(0, len);
 }
 
 /* Closing our socket gives the carrier's calls back to whoever holds its descriptor. */

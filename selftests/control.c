@@ -290,4 +290,26 @@ TEST_F(control, other_alert)
 	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
 }
 
+/* A peek with no room tells the type and takes nothing, however empty the record is. */
+TEST_F(control, peek_of_nothing)
+{
+	uint8_t type;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "", 0));
+	ASSERT_EQ(0, peer_send(&self->peer, ALERT, "\1\0", 2));
+	ASSERT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(0, recv_type(self->fd, payload, 10, MSG_PEEK, &type));
+	EXPECT_EQ(HANDSHAKE, type);
+	EXPECT_EQ(0, recv_type(self->fd, payload, 0, MSG_PEEK, &type));
+	EXPECT_EQ(HANDSHAKE, type);
+	EXPECT_EQ(-EIO, RESULT(recv(self->fd, payload, 0, MSG_PEEK)));
+	EXPECT_EQ(0, recv_type(self->fd, payload, 10, 0, &type));
+	EXPECT_EQ(HANDSHAKE, type);
+	ASSERT_TRUE(poll_wait(self->fd, POLLIN) & POLLIN);
+	EXPECT_EQ(0, recv(self->fd, payload, 0, MSG_PEEK));
+	EXPECT_EQ(2, recv_type(self->fd, payload, 10, 0, &type));
+	EXPECT_EQ(ALERT, type);
+}
+
 TEST_HARNESS_MAIN

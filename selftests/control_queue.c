@@ -208,4 +208,24 @@ TEST_F(control_queue, flood_taken_by_a_helper)
 	EXPECT_EQ(200, bytes);
 }
 
+/* A poller that sleeps is told of the end, however the record comes to its queue. */
+TEST_F(control_queue, close_notify_wakes)
+{
+	struct peer peer;
+	int fd, i;
+
+	for (i = 0; i < 20; i++) {
+		ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
+		ASSERT_EQ(0, set_mode(fd, KTLS_CONTROL_QUEUE));
+		if (i % 2)
+			ASSERT_EQ(0, peer_send(&peer, HANDSHAKE, "ctrl", 4));
+		WHEN_ASLEEP(peer_send(&peer, ALERT, "\1\0", 2));
+		ASSERT_TRUE(poll_wait(fd, POLLIN) & POLLIN) TH_LOG("round %d", i);
+		EXPECT_EQ(0, recv(fd, payload, 100, 0));
+		EXPECT_TRUE(poll_now(fd, POLLPRI) & POLLPRI);
+		close(fd);
+		peer_close(&peer);
+	}
+}
+
 TEST_HARNESS_MAIN

@@ -235,6 +235,58 @@ TEST_F(detach, and_attach_another)
 	close(fds[0]);
 }
 
+/* A plain reader has seen the end, and the close_notify that was it with it. */
+TEST_F(detach, after_the_end_of_file)
+{
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
+	ASSERT_EQ(0, peer_send(&self->peer, ALERT, "\1\0", 2));
+	ASSERT_EQ(4, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(0, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(0, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, detach(self->fd));
+	ASSERT_EQ(3, send(self->peer.fd, "raw", 3, 0));
+	EXPECT_EQ(3, recv(self->ours.fd, payload, 100, 0));
+}
+
+/* The numbers of KTLS_INFO are those of one carrier. */
+TEST_F(detach, counts_begin_anew)
+{
+	struct ktls_info info;
+	uint8_t type;
+
+	ASSERT_EQ(4, send(self->fd, "data", 4, 0));
+	ASSERT_EQ(4, peer_recv(&self->peer, &type, payload));
+	ASSERT_EQ(2, send_type(self->fd, HANDSHAKE, "hs", 2, 0));
+	ASSERT_EQ(2, peer_recv(&self->peer, &type, payload));
+	ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "hs", 2));
+	ASSERT_EQ(2, recv_type(self->fd, payload, 100, 0, &type));
+	ASSERT_EQ(0, send_all(self->peer.fd, "\x17\x03\x03\xff\xff", 5));
+	ASSERT_EQ(-EMSGSIZE, RESULT(recv(self->fd, payload, 100, 0)));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(2, info.tx.records);
+	EXPECT_EQ(1, info.tx.control_records);
+	EXPECT_EQ(1, info.rx_bad_length);
+	ASSERT_EQ(0, take_counters(self->fd, &self->ours));
+	ASSERT_EQ(0, detach(self->fd));
+	ASSERT_EQ(5, recv(self->ours.fd, payload, 100, 0));
+	ASSERT_EQ(0, tls_bind(self->fd, self->ours.fd));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->ours.tx));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->ours.rx));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(KTLS_F_BOUND | KTLS_F_TX | KTLS_F_RX, info.flags);
+	EXPECT_EQ(0, info.tx.records + info.tx.bytes + info.tx.control_records + info.tx.rekeys);
+	EXPECT_EQ(0, info.rx.records + info.rx.bytes + info.rx.control_records + info.rx.rekeys);
+	EXPECT_EQ(0, info.rx_bad_length + info.tx_queued + info.rx_queued);
+	ASSERT_EQ(3, send(self->fd, "one", 3, 0));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "three", 5));
+	ASSERT_EQ(5, recv(self->fd, payload, 100, 0));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(1, info.tx.records);
+	EXPECT_EQ(3, info.tx.bytes);
+	EXPECT_EQ(1, info.rx.records);
+	EXPECT_EQ(5, info.rx.bytes);
+}
+
 /* A direction that a bad record ended has nothing to complete. */
 TEST_F(detach, dead_direction)
 {

@@ -23,6 +23,13 @@ static int strict(int fd)
 	return setsockopt(fd, SOL_KTLS, KTLS_STRICT_EOF, &on, sizeof(on));
 }
 
+static int pipe_signals;
+
+static void count_signal(int signal)
+{
+	pipe_signals++;
+}
+
 TEST_F(eof, fin)
 {
 	int i;
@@ -127,6 +134,24 @@ TEST_F(eof, reset_after_data)
 	EXPECT_EQ(-ECONNRESET, RESULT(recv(self->fd, payload, 100, 0)));
 }
 
+/* A writer is told of it once, then as one whose peer is gone. */
+TEST_F(eof, reset_told_to_a_writer)
+{
+	int i;
+
+	ONLY_KTLS();
+	abort_connection(&self->peer.fd);
+	ASSERT_TRUE(poll_wait(self->fd, POLLHUP) & POLLHUP);
+	EXPECT_EQ(-ECONNRESET, RESULT(send(self->fd, "x", 1, MSG_NOSIGNAL)));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(-EPIPE, RESULT(send(self->fd, "x", 1, MSG_NOSIGNAL)));
+	EXPECT_EQ(-ECONNRESET, RESULT(recv(self->fd, payload, 100, 0)));
+	pipe_signals = 0;
+	sigaction(SIGPIPE, &(struct sigaction){ .sa_handler = count_signal }, NULL);
+	EXPECT_EQ(-EPIPE, RESULT(write(self->fd, "x", 1)));
+	EXPECT_EQ(1, pipe_signals);
+}
+
 TEST_F(eof, reset_while_waiting)
 {
 	int peer = self->peer.fd;
@@ -178,13 +203,6 @@ TEST_F(eof, send_after_shutdown)
 	EXPECT_EQ(-EPIPE, RESULT(send_type(self->fd, ALERT, "xx", 2, MSG_NOSIGNAL)));
 	interrupted_by(SIGPIPE);
 	EXPECT_EQ(-EPIPE, RESULT(write(self->fd, "x", 1)));
-}
-
-static int pipe_signals;
-
-static void count_signal(int signal)
-{
-	pipe_signals++;
 }
 
 TEST_F(eof, sigpipe)

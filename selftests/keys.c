@@ -130,6 +130,81 @@ TEST_F(keys, second)
 	EXPECT_EQ(-EBUSY, set(self->fd, TLS_RX, &info, self->len));
 }
 
+/* Keys of another cipher than the test's, as a renegotiation may choose. */
+static void make_next(struct keys *keys, uint16_t cipher)
+{
+	keys_make(keys, cipher == TLS_CIPHER_AES_GCM_128 ? TLS_CIPHER_CHACHA20_POLY1305 :
+		  TLS_CIPHER_AES_GCM_128, 8);
+}
+
+TEST_F(keys, changed_for_sending)
+{
+	struct ktls_info info;
+	struct keys next;
+	uint8_t type;
+	char buf[PAYLOAD_MAX];
+
+	ONLY_KTLS();
+	make_next(&next, variant->cipher);
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	ASSERT_EQ(1, send_type(self->fd, CCS, "\1", 1, 0));
+	ASSERT_EQ(1, peer_recv(&self->peer, &type, buf));
+	EXPECT_EQ(CCS, type);
+	ASSERT_EQ(2, send(self->fd, "op", 2, MSG_MORE));
+	EXPECT_EQ(-EBUSY, RESULT(tls_key(self->fd, TLS_TX, &next)));
+	ASSERT_EQ(2, send(self->fd, "en", 2, 0));
+	EXPECT_EQ(4, peer_recv(&self->peer, &type, buf));
+	/* A failure leaves the old key at work. */
+	EXPECT_EQ(-EINVAL, set(self->fd, TLS_TX, &self->info, self->len - 1));
+	ASSERT_EQ(3, send(self->fd, "old", 3, 0));
+	EXPECT_EQ(3, peer_recv(&self->peer, &type, buf));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &next));
+	EXPECT_EQ(-EBUSY, RESULT(tls_key(self->fd, TLS_TX, &next)));
+	self->peer.rx = next;
+	ASSERT_EQ(3, send(self->fd, "new", 3, 0));
+	EXPECT_EQ(3, peer_recv(&self->peer, &type, buf));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(1, info.tx.rekeys);
+	EXPECT_EQ(0, info.rx.rekeys);
+}
+
+TEST_F(keys, changed_for_receiving)
+{
+	struct ktls_info info;
+	struct keys next;
+	int pipes[2], i;
+	uint8_t type;
+	char buf[16];
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, pipe(pipes));
+	make_next(&next, variant->cipher);
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "old", 3));
+	ASSERT_EQ(3, recv(self->fd, buf, sizeof(buf), 0));
+	EXPECT_EQ(-EBUSY, RESULT(tls_key(self->fd, TLS_RX, &next)));
+	ASSERT_EQ(0, peer_send(&self->peer, CCS, "\1", 1));
+	self->peer.tx = next;
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "new", 3));
+	ASSERT_EQ(1, recv_type(self->fd, buf, sizeof(buf), 0, &type));
+	EXPECT_EQ(CCS, type);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(-EKEYEXPIRED, RESULT(recv(self->fd, buf, sizeof(buf), 0)));
+		EXPECT_EQ(-EKEYEXPIRED, RESULT(recv(self->fd, buf, sizeof(buf), MSG_PEEK)));
+		EXPECT_EQ(-EKEYEXPIRED, RESULT(splice(self->fd, NULL, pipes[1], NULL, 10, 0)));
+		EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+		EXPECT_EQ(-EINVAL, set(self->fd, TLS_RX, &self->info, self->len - 1));
+	}
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &next));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	ASSERT_EQ(3, recv(self->fd, buf, sizeof(buf), 0));
+	EXPECT_EQ(0, memcmp(buf, "new", 3));
+	EXPECT_EQ(-EBUSY, RESULT(tls_key(self->fd, TLS_RX, &next)));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(1, info.rx.rekeys);
+	EXPECT_EQ(0, info.tx.rekeys);
+}
+
 TEST_F(keys, directions_may_differ)
 {
 	struct keys rx;

@@ -192,6 +192,47 @@ TEST_F(narrow, close)
 	EXPECT_EQ(0, recv(self->peer.fd, payload, 1, 0));
 }
 
+/* TCP says that it is full although its buffer has room. */
+static int tell_of_little_unsent(int fd)
+{
+	int least = 1;
+
+	return setsockopt(fd, SOL_TCP, TCP_NOTSENT_LOWAT, &least, sizeof(least));
+}
+
+TEST_F(narrow, close_with_little_unsent)
+{
+	ssize_t n;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tell_of_little_unsent(self->fd));
+	n = send(self->fd, data, TOTAL, MSG_DONTWAIT);
+	ASSERT_LT(0, n);
+	close(self->fd);
+	close(self->carrier);
+	EXPECT_EQ(n, peer_drain(&self->peer, n));
+	EXPECT_EQ(0, recv(self->peer.fd, payload, 1, 0));
+}
+
+/* All but the close_notify, which a shutdown asks for. */
+TEST_F(narrow, shutdown_with_little_unsent)
+{
+	uint8_t type;
+	ssize_t n;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tell_of_little_unsent(self->fd));
+	n = send(self->fd, data, TOTAL, MSG_DONTWAIT);
+	ASSERT_LT(0, n);
+	ASSERT_EQ(0, shutdown(self->fd, SHUT_WR));
+	close(self->fd);
+	close(self->carrier);
+	EXPECT_EQ(n, peer_drain(&self->peer, n));
+	EXPECT_EQ(2, peer_recv(&self->peer, &type, payload));
+	EXPECT_EQ(ALERT, type);
+	EXPECT_EQ(0, recv(self->peer.fd, payload, 1, 0));
+}
+
 /* KTLS_DETACH refuses until the record is through; then the next one is the program's. */
 TEST_F(narrow, detach)
 {

@@ -163,6 +163,26 @@ TEST_F(poll, fin)
 	EXPECT_EQ(0, poll_now(self->fd, 0) & POLLERR);
 }
 
+/* Until the next key comes there is nothing to read, whatever waits behind. */
+TEST_F(poll, fin_behind_a_change_of_keys)
+{
+	uint8_t type;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, peer_send(&self->peer, CCS, "\1", 1));
+	ASSERT_EQ(1, recv_type(self->fd, payload, 10, 0, &type));
+	EXPECT_EQ(CCS, type);
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(-EKEYEXPIRED, RESULT(recv(self->fd, payload, 10, 0)));
+	keys_make(&self->peer.tx, variant->cipher, 9);
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "next", 4));
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	shutdown(self->peer.fd, SHUT_WR);
+	EXPECT_TRUE(poll_wait(self->fd, POLLRDHUP) & POLLRDHUP);
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(-EKEYEXPIRED, RESULT(recv(self->fd, payload, 10, 0)));
+}
+
 TEST_F(poll, both_closed)
 {
 	shutdown(self->peer.fd, SHUT_WR);

@@ -6,6 +6,7 @@
 #include <linux/sockios.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #define TOTAL	500000		/* more than the carrier takes at once */
@@ -372,6 +373,61 @@ TEST_F(races, attach_and_detach_under_fire)
 	EXPECT_LT(0, attached);
 	shutdown(self->carrier, SHUT_RDWR);
 	pthread_join(swallower.thread, NULL);
+}
+
+/*
+ * Asks for the ULP's name with a length that has to be faulted in for writing: TCP sleeps there.
+ * Each call begins with a carrier, or ends before there is one again.
+ */
+struct asker {
+	pthread_t thread;
+	pthread_barrier_t turn;
+	int fd;
+	int wrong;
+};
+
+#define TURNS	(5 * CYCLES)
+
+static void *ask_for_ulp(void *arg)
+{
+	int file = memfd_create("length", 0), ret, i;
+	struct asker *a = arg;
+	socklen_t len = 16;
+	char name[16] = "";
+
+	pwrite(file, &len, sizeof(len), 0);
+	for (i = 0; i < TURNS; i++) {
+		socklen_t *lent = mmap(NULL, sizeof(len), PROT_READ | PROT_WRITE, MAP_PRIVATE,
+				       file, 0);
+
+		pthread_barrier_wait(&a->turn);
+		ret = RESULT(getsockopt(a->fd, SOL_TCP, TCP_ULP, name, lent));
+		if (ret || (*lent && strcmp(name, "af_ktls")))
+			a->wrong++;
+		munmap(lent, sizeof(len));
+		pthread_barrier_wait(&a->turn);
+	}
+	close(file);
+	return NULL;
+}
+
+TEST_F(races, detach_during_ulp_name)
+{
+	struct asker asker = { .fd = self->carrier };
+	int i;
+
+	pthread_barrier_init(&asker.turn, NULL, 2);
+	pthread_create(&asker.thread, NULL, ask_for_ulp, &asker);
+	for (i = 0; i < TURNS; i++) {
+		pthread_barrier_wait(&asker.turn);
+		if (i % 2)
+			sched_yield();
+		EXPECT_EQ(0, detach(self->fd));
+		pthread_barrier_wait(&asker.turn);
+		EXPECT_EQ(0, tls_bind(self->fd, self->carrier));
+	}
+	pthread_join(asker.thread, NULL);
+	EXPECT_EQ(0, asker.wrong);
 }
 
 /* Connections end in every manner under them. */

@@ -112,6 +112,15 @@ TEST_F(recv, nothing)
 	EXPECT_TRUE(filled(got, 10, 0));
 }
 
+TEST_F(recv, urgent)
+{
+	ONLY_KTLS();
+	send_filled(_metadata, self->other, 10);
+	ASSERT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(-EOPNOTSUPP, RESULT(recv(self->fd, got, 20, MSG_OOB)));
+	EXPECT_EQ(10, recv(self->fd, got, 20, 0));
+}
+
 TEST_F(recv, dontwait)
 {
 	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, got, 1, MSG_DONTWAIT)));

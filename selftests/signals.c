@@ -289,4 +289,36 @@ TEST_F(signals, read_in_pieces_of_time)
 	close(peer.fd);
 }
 
+/* Empty records, as many as TCP holds: a signal need not wait for the last of them. */
+TEST_F(signals, flood_of_empty_records)
+{
+	static uint8_t records[1000 * 64];
+	struct itimerval often = { { .tv_usec = 1000 }, { .tv_usec = 1000 } };
+	int fds[2], fd, carrier, room = 8 << 20, i, sent;
+	struct ktls_info info;
+	struct peer peer;
+	size_t len;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tcp_pair(variant->family, fds));
+	setsockopt(fds[0], SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+	ASSERT_EQ(0, tls_over(fds, variant->cipher, &fd, &carrier, &peer));
+	for (sent = 0; sent < 10000; sent += 1000) {
+		for (i = len = 0; i < 1000; i++)
+			len += record_seal(&peer.tx, DATA, "", 0, records + len);
+		ASSERT_EQ(0, send_all(peer.fd, records, len));
+	}
+	ASSERT_EQ(0, wait_delivered(peer.fd));
+	interrupted_by(SIGALRM);
+	setitimer(ITIMER_REAL, &often, NULL);
+	EXPECT_EQ(-EINTR, RESULT(recv(fd, got, 100, 0)));
+	ASSERT_EQ(0, get_info(fd, &info));
+	EXPECT_GT(sent, info.rx.records);
+	ASSERT_EQ(0, peer_send(&peer, DATA, "data", 4));
+	EXPECT_EQ(4, UNINTERRUPTED(recv(fd, got, 100, 0)));
+	close(fd);
+	close(carrier);
+	peer_close(&peer);
+}
+
 TEST_HARNESS_MAIN

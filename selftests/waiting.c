@@ -4,6 +4,7 @@
 #include "ktls_test.h"
 
 #include <sys/epoll.h>
+#include <time.h>
 
 #define MARK	100
 
@@ -331,6 +332,32 @@ TEST_F(waiting, reset)
 	come(_metadata, &self->peer, some);
 	abort_connection(&self->peer.fd);
 	EXPECT_TRUE(poll_wait(self->fd, POLLIN) & POLLIN);
+}
+
+static double seconds(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* A peek for more than there is sleeps until its time is over, and then takes what there is. */
+TEST_F(waiting, peek_for_all_sleeps)
+{
+	double start, busy;
+
+	wait_at_most(self->fd, 500);
+	come(_metadata, &self->peer, 30);
+	ASSERT_EQ(30, recv(self->fd, got, MARK, MSG_PEEK | MSG_DONTWAIT));
+	start = seconds(CLOCK_MONOTONIC);
+	busy = seconds(CLOCK_PROCESS_CPUTIME_ID);
+	EXPECT_EQ(30, recv(self->fd, got, MARK, MSG_PEEK | MSG_WAITALL));
+	busy = seconds(CLOCK_PROCESS_CPUTIME_ID) - busy;
+	EXPECT_LE(0.45, seconds(CLOCK_MONOTONIC) - start);
+	EXPECT_GE(0.25, busy);
+	EXPECT_EQ(30, recv(self->fd, got, MARK, MSG_DONTWAIT));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, got, MARK, MSG_PEEK | MSG_WAITALL)));
 }
 
 TEST_HARNESS_MAIN

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -17,7 +18,7 @@ static const struct option options[] = {
 	{ .help = "Who the peer must be:" },
 	{ "CAfile", "FILE", "trust the authorities in FILE, not the system's",
 	  .value = &args.tls.ca_file },
-	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
+	{ "CApath", "DIR", "the same, a directory made by openssl-rehash(1)", .value = &args.tls.ca_path },
 	{ "servername", "NAME", "the name asked for and verified (default: HOST)",
 	  .value = &args.tls.server_name },
 	{ "insecure", NULL, "accept any certificate", .flag = &args.tls.insecure },
@@ -56,9 +57,13 @@ static int run(int argc, char **argv)
 
 	if (argc - i != 1)
 		misused(argv[0], "one HOST:PORT, please");
+	if (strstr(argv[i], "://"))
+		misused(argv[0], "%s is a URL: HOST:PORT, please", argv[i]);
 	if (!parse_endpoint(argv[i], true, &to))
 		misused(argv[0], "%s is not HOST:PORT", argv[i]);
-	ctx = tls_client(&args.tls);
+	if (!is_port(to.port, false))
+		misused(argv[0], "%s is not a port", to.port);
+	ctx = tls_client(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
 	name = args.tls.server_name ? args.tls.server_name : to.host;

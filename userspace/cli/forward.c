@@ -106,9 +106,11 @@ static int run(int argc, char **argv)
 		misused(argv[0], "%s is not [ADDRESS:]PORT", argv[i]);
 	if (!parse_endpoint(argv[i + 1], true, &to))
 		misused(argv[0], "%s is not HOST:PORT", argv[i + 1]);
+	if (!is_port(at.port, true) || !is_port(to.port, false))
+		misused(argv[0], "%s is not a port", is_port(at.port, true) ? to.port : at.port);
 	if (!idle)
 		misused(argv[0], "-idle %s: a number from 1 on, please", args.idle);
-	ctx = args.client ? tls_client(&args.tls) : tls_server(&args.tls);
+	ctx = args.client ? tls_client(argv[0], &args.tls) : tls_server(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
 	status = serve(ctx, &at, &to, idle);

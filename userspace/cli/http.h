@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* PURE: a request of HTTP/1.x, from its bytes. */
+/* A request of HTTP/1.x, from its bytes. */
 #ifndef KTLS_CLI_HTTP_H
 #define KTLS_CLI_HTTP_H
 

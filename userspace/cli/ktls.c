@@ -56,6 +56,7 @@ static int help(void)
 	       "TLS and DTLS connections whose records the kernel seals and opens (AF_KTLS).\n\n");
 	for (i = 0; i < VERBS; i++)
 		printf("  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+	printf("  %-10s %s\n", "version", "of ktls and OpenSSL, and what the kernel carries");
 	printf("  %-10s %s\n\n", "help", "this text; ktls VERB --help tells more");
 	printf("Manual: ktls(1), ktls(7), libktls(3).\n");
 	return STATUS_OK;
@@ -66,9 +67,9 @@ static int version(void)
 	const char *why;
 	unsigned int can = ktls_available(&why);
 
-	printf("ktls %s, %s\nkernel: %s%s%s%s\n", KTLS_VERSION, OpenSSL_version(OPENSSL_VERSION),
-	       can & KTLS_CAN_TLS12 ? "TLS 1.2 " : "", can & KTLS_CAN_TLS13 ? "TLS 1.3 " : "",
-	       can & KTLS_CAN_DTLS12 ? "DTLS 1.2 " : "", can ? "" : why);
+	printf("ktls %s, %s\nkernel:%s%s%s%s%s\n", KTLS_VERSION, OpenSSL_version(OPENSSL_VERSION),
+	       can & KTLS_CAN_TLS12 ? " TLS 1.2" : "", can & KTLS_CAN_TLS13 ? " TLS 1.3" : "",
+	       can & KTLS_CAN_DTLS12 ? " DTLS 1.2" : "", can ? "" : " ", can ? "" : why);
 	return STATUS_OK;
 }
 

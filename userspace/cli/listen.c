@@ -22,7 +22,7 @@ static const struct option options[] = {
 	TLS_OPTION_KEY(&args.tls),
 	{ "CAfile", "FILE", "the client must show a certificate of these authorities",
 	  .value = &args.tls.ca_file },
-	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
+	{ "CApath", "DIR", "the same, a directory made by openssl-rehash(1)", .value = &args.tls.ca_path },
 	{ "keep", NULL, "serve one connection after another", .flag = &args.keep },
 	TLS_OPTION_CIPHER(&args.tls),
 	{ "alpn", "NAMES", "protocols to choose from, commas between", .value = &args.tls.alpn },
@@ -34,10 +34,10 @@ static const struct option options[] = {
 };
 
 static const struct usage usage = {
-	"ktls listen -cert FILE -key FILE [option...] [ADDRESS:]PORT",
+	"ktls listen -cert FILE [-key FILE] [option...] [ADDRESS:]PORT",
 	"Waits for a TLS client and connects it to standard input and output. PORT 0\n"
 	"takes a free one; standard error says which. With -keep, standard input goes to\n"
-	"the first client that stays to its end.\n"
+	"the first client that takes it.\n"
 	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
 	"without close_notify, 4 network, 5 local files or system.",
 	options,
@@ -103,7 +103,9 @@ static int run(int argc, char **argv)
 
 	if (argc - i != 1 || !parse_endpoint(argv[i], false, &at))
 		misused(argv[0], "one [ADDRESS:]PORT, please");
-	ctx = tls_server(&args.tls);
+	if (!is_port(at.port, true))
+		misused(argv[0], "%s is not a port", at.port);
+	ctx = tls_server(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
 	fd = net_listen(&at, args.tls.dtls ? SOCK_DGRAM : SOCK_STREAM);

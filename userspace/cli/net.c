@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -35,6 +36,17 @@ bool parse_endpoint(const char *text, bool needs_host, struct endpoint *out)
 	colon = colon ? colon + 1 : text;
 	return copy_part(out->host, sizeof(out->host), host, len) && *colon &&
 	       copy_part(out->port, sizeof(out->port), colon, strlen(colon));
+}
+
+bool is_port(const char *text, bool may_be_any)
+{
+	unsigned long number;
+
+	/* getaddrinfo(3) would take the lower 16 bits. */
+	if (!*text || text[strspn(text, "0123456789")])
+		return getservbyname(text, NULL);
+	number = strtoul(text, NULL, 10);
+	return number ? number <= 65535 : may_be_any;
 }
 
 static struct addrinfo *look_up(const struct endpoint *e, int type, int flags)

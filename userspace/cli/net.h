@@ -17,6 +17,9 @@ struct endpoint {
 /* HOST:PORT, [ADDRESS]:PORT or, unless needs_host, PORT. */
 bool parse_endpoint(const char *text, bool needs_host, struct endpoint *out);
 
+/* 1 to 65535, the name of a service or, if may_be_any, 0. */
+bool is_port(const char *text, bool may_be_any);
+
 /* type: SOCK_STREAM, SOCK_DGRAM */
 int net_connect(const struct endpoint *to, int type);
 /* With host "" on all addresses, IPv4 and IPv6. */

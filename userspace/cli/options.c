@@ -87,13 +87,21 @@ static int take_option(int left, char **arg, const char *verb, const struct usag
 
 int parse_options(int argc, char **argv, const struct usage *usage)
 {
-	int i = 1;
+	bool no_more = false;
+	int i = 1, operands = 0;
 
-	while (i < argc && argv[i][0] == '-' && argv[i][1]) {
-		if (!strcmp(argv[i], "--"))
-			return i + 1;
-		i += take_option(argc - i, argv + i, argv[0], usage);
+	while (i < argc) {
+		if (no_more || argv[i][0] != '-' || !argv[i][1]) {
+			argv[1 + operands++] = argv[i++];
+		} else if (!strcmp(argv[i], "--")) {
+			no_more = true;
+			i++;
+		} else {
+			i += take_option(argc - i, argv + i, argv[0], usage);
+		}
 	}
+	i = argc - operands;
+	memmove(argv + i, argv + 1, (size_t)operands * sizeof(*argv));
 	return i;
 }
 

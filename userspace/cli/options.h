@@ -20,7 +20,8 @@ struct usage {
 };
 
 /*
- * Returns the index of the first operand; exits with the help (status 0) when asked for it
+ * Options may stand behind operands, until "--": operands are moved to the end of argv.
+ * Returns the index of the first; exits with the help (status 0) when asked for it
  * and with a sentence (STATUS_USAGE) on a mistake.
  */
 int parse_options(int argc, char **argv, const struct usage *usage);

@@ -25,7 +25,7 @@ static const struct option options[] = {
 	TLS_OPTION_KEY(&args.tls),
 	{ "CAfile", "FILE", "clients must show a certificate of these authorities",
 	  .value = &args.tls.ca_file },
-	{ "CApath", "DIR", "the same, a directory made by c_rehash", .value = &args.tls.ca_path },
+	{ "CApath", "DIR", "the same, a directory made by openssl-rehash(1)", .value = &args.tls.ca_path },
 	{ "port", "N", "TCP port, 0 for a free one (default: 4433)", .value = &args.port },
 	{ "bind", "ADDRESS", "listen there only (default: everywhere)", .value = &args.bind },
 	{ "clients", "N", "connections at a time; others wait (default: 4096)",
@@ -37,10 +37,11 @@ static const struct option options[] = {
 };
 
 static const struct usage usage = {
-	"ktls serve -cert FILE -key FILE [option...] DIRECTORY",
+	"ktls serve -cert FILE [-key FILE] [option...] DIRECTORY",
 	"Serves the files of DIRECTORY over HTTPS, until SIGINT or SIGTERM.\n"
 	"A line for each request: time, client, method, target, status, bytes of the body,\n"
-	"seconds, version, cipher, and whether the kernel or userspace sealed it.",
+	"seconds, version, cipher, and whether the kernel or userspace sealed it.\n"
+	"Exit status: 0 ended by a signal, 2 usage, 4 network, 5 local files or system.",
 	options,
 };
 
@@ -79,6 +80,8 @@ static enum status serve(SSL_CTX *ctx, int listener, const char *directory,
 	enum status status;
 	int root = site_root(directory);
 
+	site_hide(args.tls.key ? args.tls.key : args.tls.cert);
+	site_hide(args.tls.keylog);
 	if (root < 0) {
 		complain("%s: %s", directory, strerror(errno));
 		return STATUS_LOCAL;
@@ -87,16 +90,6 @@ static enum status serve(SSL_CTX *ctx, int listener, const char *directory,
 	status = server_run(ctx, listener, root, tls_flags(&args.tls), clients_max);
 	close(root);
 	return status;
-}
-
-static bool kernel_is_there(void)
-{
-	const char *why;
-
-	if (!args.tls.require_kernel || ktls_available(&why))
-		return true;
-	complain("%s", why);
-	return false;
 }
 
 static int run(int argc, char **argv)
@@ -115,9 +108,11 @@ static int run(int argc, char **argv)
 	if (snprintf(at.host, sizeof(at.host), "%s", args.bind) >= (int)sizeof(at.host) ||
 	    snprintf(at.port, sizeof(at.port), "%s", args.port) >= (int)sizeof(at.port))
 		misused(argv[0], "-bind or -port is too long");
+	if (!is_port(at.port, true))
+		misused(argv[0], "-port %s: not a port", at.port);
 	/* A log that is read through a pipe shows each line when it is written. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	ctx = kernel_is_there() ? tls_server(&args.tls) : NULL;
+	ctx = tls_server(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
 	SSL_CTX_set_alpn_select_cb(ctx, choose_http, NULL);

@@ -9,6 +9,23 @@
 
 #define HANDSHAKE_MS	30000
 
+/* Which option answers for a certificate that is not accepted. */
+static const char *remedy(const struct ktls_conn *conn)
+{
+	switch (ktls_verify_result(conn)) {
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+		return " (-CAfile names whom to trust)";
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+	case X509_V_ERR_IP_ADDRESS_MISMATCH:
+		return " (-servername asks for another name)";
+	default:
+		return "";
+	}
+}
+
 static enum status talk_to(struct ktls_conn *conn, const struct talk_options *talk)
 {
 	struct progress progress;
@@ -50,7 +67,7 @@ struct ktls_conn *session_open(SSL_CTX *ctx, int fd, const char *server_name,
 	if (!ret)
 		return conn;
 	*status = status_of(ret);
-	complain("%s: %s", peer, ktls_error(conn));
+	complain("%s: %s%s", peer, ktls_error(conn), remedy(conn));
 	ktls_close(conn);
 	return NULL;
 }

@@ -15,9 +15,31 @@
 #include "http.h"
 #include "site.h"
 
+#define HIDDEN_MAX	2	/* the key, the log of secrets */
+
 int site_root(const char *directory)
 {
 	return open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* By device and inode: under whatever name, they are the same. */
+static struct stat hidden[HIDDEN_MAX];
+static int hidden_count;
+
+void site_hide(const char *file)
+{
+	if (file && hidden_count < HIDDEN_MAX && !stat(file, &hidden[hidden_count]))
+		hidden_count++;
+}
+
+static bool is_hidden(const struct stat *st)
+{
+	int i;
+
+	for (i = 0; i < hidden_count; i++)
+		if (hidden[i].st_dev == st->st_dev && hidden[i].st_ino == st->st_ino)
+			return true;
+	return false;
 }
 
 /* The kernel itself sees to it that neither ".." nor a symbolic link leads outside. */
@@ -64,7 +86,7 @@ int site_open(int root, const char *path, struct stat *st)
 
 	if (fd < 0)
 		return -status_for(errno);
-	if (!fstat(fd, st) && (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode)))
+	if (!fstat(fd, st) && (S_ISREG(st->st_mode) || S_ISDIR(st->st_mode)) && !is_hidden(st))
 		return fd;
 	close(fd);
 	return -403;
@@ -111,7 +133,7 @@ static bool stat_entry(int root, const char *directory, const char *name, struct
 	fd = open_beneath(root, path, O_PATH);
 	if (fd < 0)
 		return false;
-	good = !fstat(fd, st);
+	good = !fstat(fd, st) && !is_hidden(st);
 	close(fd);
 	return good;
 }

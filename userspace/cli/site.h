@@ -9,6 +9,9 @@
 /* A descriptor for site_open, or -1 with errno. */
 int site_root(const char *directory);
 
+/* The file (NULL: none), which must exist, is answered with 403 and not listed. */
+void site_hide(const char *file);
+
 /*
  * Opens a file or directory beneath root by its path without leading '/'. Returns the
  * descriptor and fills *st, or minus the HTTP status that fits.

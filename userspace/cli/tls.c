@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/x509.h>
 
 #include "cli.h"
@@ -15,13 +16,32 @@
 
 static FILE *keylog;
 
-static void complain_ssl(const char *what, const char *name)
+static bool lacks_pem(unsigned long code)
+{
+	return (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE) ||
+	       ERR_GET_REASON(code) == ERR_R_UNSUPPORTED;
+}
+
+/* What the file should hold; its name. */
+static void complain_ssl(const char *what, const char *name, const char *content)
 {
 	unsigned long code = ERR_get_error();
 	const char *text = ERR_reason_error_string(code);
 
-	complain("%s %s: %s", what, name, text ? text : "not usable");
+	if (ERR_SYSTEM_ERROR(code))
+		text = strerror(ERR_GET_REASON(code));
+	if (content && lacks_pem(code))
+		complain("%s %s: no %s in PEM", what, name, content);
+	else
+		complain("%s %s: %s", what, name, text ? text : "not usable");
 	ERR_clear_error();
+}
+
+static bool is_mismatch(unsigned long code)
+{
+	return ERR_GET_LIB(code) == ERR_LIB_X509 &&
+	       (ERR_GET_REASON(code) == X509_R_KEY_VALUES_MISMATCH ||
+		ERR_GET_REASON(code) == X509_R_KEY_TYPE_MISMATCH);
 }
 
 static void log_key(const SSL *ssl, const char *line)
@@ -51,22 +71,21 @@ static bool set_keylog(SSL_CTX *ctx, const char *name)
 static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
 {
 	const char *key = o->key ? o->key : o->cert;
+	bool loaded;
 
-	if (!o->cert) {
-		if (o->key)
-			complain("-key without -cert: give the certificate too");
-		return !o->key;
-	}
+	if (!o->cert)
+		return true;
 	if (SSL_CTX_use_certificate_chain_file(ctx, o->cert) != 1) {
-		complain_ssl("-cert", o->cert);
+		complain_ssl("-cert", o->cert, "certificate");
 		return false;
 	}
-	if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1) {
-		complain_ssl("-key", key);
+	loaded = SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) == 1;
+	if (!loaded && !is_mismatch(ERR_peek_error())) {
+		complain_ssl(o->key ? "-key" : "-cert, for want of -key,", key, "private key");
 		return false;
 	}
 	/* A key of another kind than the certificate's gets a place of its own: no error yet. */
-	if (SSL_CTX_check_private_key(ctx) != 1) {
+	if (!loaded || SSL_CTX_check_private_key(ctx) != 1) {
 		complain("-key %s: not the key of the certificate in %s", key, o->cert);
 		ERR_clear_error();
 		return false;
@@ -84,19 +103,38 @@ static bool set_trust(SSL_CTX *ctx, const struct tls_options *o)
 	}
 	if (SSL_CTX_load_verify_locations(ctx, o->ca_file, o->ca_path) == 1)
 		return true;
-	complain_ssl(o->ca_file ? "-CAfile" : "-CApath", o->ca_file ? o->ca_file : o->ca_path);
+	complain_ssl(o->ca_file ? "-CAfile" : "-CApath", o->ca_file ? o->ca_file : o->ca_path,
+		     "certificate");
+	return false;
+}
+
+static void refuse_misuse(const char *verb, const struct tls_options *o)
+{
+	if (o->tls12 && o->tls13)
+		misused(verb, "-tls1_2 and -tls1_3 exclude each other");
+	if (o->dtls && (o->tls12 || o->tls13))
+		misused(verb, "-dtls is DTLS 1.2: no -tls1_2 or -tls1_3");
+	if (o->require_kernel && o->userspace)
+		misused(verb, "-require-kernel and -userspace exclude each other");
+	if (o->require_kernel && o->tls13)
+		misused(verb, "-require-kernel and -tls1_3 exclude each other: the kernel carries TLS 1.2");
+	if (o->key && !o->cert)
+		misused(verb, "-key without -cert: give the certificate too");
+}
+
+static bool kernel_is_there(const struct tls_options *o)
+{
+	const char *why;
+
+	if (!o->require_kernel || ktls_available(&why))
+		return true;
+	complain("%s", why);
 	return false;
 }
 
 static void set_versions(SSL_CTX *ctx, const struct tls_options *o)
 {
-	if (o->tls12 && o->tls13)
-		misused(NULL, "-tls1_2 and -tls1_3 exclude each other");
-	if (o->require_kernel && o->userspace)
-		misused(NULL, "-require-kernel and -userspace exclude each other");
 	if (o->dtls) {
-		if (o->tls12 || o->tls13)
-			misused(NULL, "-dtls is DTLS 1.2: no -tls1_2 or -tls1_3");
 		SSL_CTX_set_min_proto_version(ctx, DTLS1_2_VERSION);
 		return;
 	}
@@ -104,14 +142,12 @@ static void set_versions(SSL_CTX *ctx, const struct tls_options *o)
 	SSL_CTX_set_max_proto_version(ctx, o->tls12 ? TLS1_2_VERSION : 0);
 }
 
-static bool set_common(SSL_CTX *ctx, const struct tls_options *o)
+static bool set_common(SSL_CTX *ctx, const char *verb, const struct tls_options *o)
 {
 	set_versions(ctx, o);
-	if (o->cipher && SSL_CTX_set_cipher_list(ctx, o->cipher) != 1) {
-		complain_ssl("-cipher", o->cipher);
-		return false;
-	}
-	return set_certificate(ctx, o) && set_keylog(ctx, o->keylog);
+	if (o->cipher && SSL_CTX_set_cipher_list(ctx, o->cipher) != 1)
+		misused(verb, "-cipher %s: no cipher that OpenSSL knows", o->cipher);
+	return kernel_is_there(o) && set_certificate(ctx, o) && set_keylog(ctx, o->keylog);
 }
 
 /* "h2,http/1.1" to the form on the wire: each name behind its length. 0: not possible. */
@@ -151,31 +187,30 @@ static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_l
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static bool set_alpn(SSL_CTX *ctx, const char *names, bool is_server)
+static void set_alpn(SSL_CTX *ctx, const char *verb, const char *names, bool is_server)
 {
 	unsigned char wire[ALPN_MAX];
 	unsigned int len;
 
 	if (!names)
-		return true;
+		return;
 	len = pack_alpn(names, wire);
-	if (!len) {
-		complain("-alpn %s: names with commas between, 254 bytes at most", names);
-		return false;
-	}
+	if (!len)
+		misused(verb, "-alpn %s: names with commas between, 254 bytes at most", names);
 	if (is_server)
 		SSL_CTX_set_alpn_select_cb(ctx, choose_alpn, (void *)names);
 	else
 		SSL_CTX_set_alpn_protos(ctx, wire, len);
-	return true;
 }
 
-static SSL_CTX *begin(const SSL_METHOD *method)
+static SSL_CTX *begin(const SSL_METHOD *method, const char *verb, const struct tls_options *o)
 {
-	SSL_CTX *ctx = SSL_CTX_new(method);
+	SSL_CTX *ctx;
 
+	refuse_misuse(verb, o);
+	ctx = SSL_CTX_new(method);
 	if (!ctx)
-		complain_ssl("OpenSSL:", "no TLS");
+		complain_ssl("OpenSSL:", "no TLS", NULL);
 	return ctx;
 }
 
@@ -187,38 +222,38 @@ static SSL_CTX *finish(SSL_CTX *ctx, bool good)
 	return NULL;
 }
 
-SSL_CTX *tls_client(const struct tls_options *o)
+SSL_CTX *tls_client(const char *verb, const struct tls_options *o)
 {
-	SSL_CTX *ctx = begin(o->dtls ? DTLS_client_method() : TLS_client_method());
+	SSL_CTX *ctx = begin(o->dtls ? DTLS_client_method() : TLS_client_method(), verb, o);
 
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_verify(ctx, o->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-	return finish(ctx, set_common(ctx, o) && set_alpn(ctx, o->alpn, false) &&
-		      (o->insecure || set_trust(ctx, o)));
+	set_alpn(ctx, verb, o->alpn, false);
+	return finish(ctx, set_common(ctx, verb, o) && (o->insecure || set_trust(ctx, o)));
 }
 
-SSL_CTX *tls_server(const struct tls_options *o)
+SSL_CTX *tls_server(const char *verb, const struct tls_options *o)
 {
 	static const unsigned char id[] = "ktls";
-	SSL_CTX *ctx = begin(o->dtls ? DTLS_server_method() : TLS_server_method());
+	SSL_CTX *ctx;
 
+	if (!o->cert)
+		misused(verb, "-cert is missing (openssl req -x509 -newkey rsa:2048 -nodes makes one, and its key)");
+	ctx = begin(o->dtls ? DTLS_server_method() : TLS_server_method(), verb, o);
 	if (!ctx)
 		return NULL;
 	SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
 	SSL_CTX_set_dh_auto(ctx, 1);
 	SSL_CTX_set_session_id_context(ctx, id, sizeof(id));
-	if (!o->cert) {
-		complain("a server needs -cert and -key (openssl req -x509 -newkey rsa:2048 -nodes makes a pair)");
-		return finish(ctx, false);
-	}
 	/* Whoever names authorities wants to know the client. */
 	if (o->ca_file || o->ca_path) {
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
 		if (!set_trust(ctx, o))
 			return finish(ctx, false);
 	}
-	return finish(ctx, set_common(ctx, o) && set_alpn(ctx, o->alpn, true));
+	set_alpn(ctx, verb, o->alpn, true);
+	return finish(ctx, set_common(ctx, verb, o));
 }
 
 unsigned int tls_flags(const struct tls_options *o)

@@ -23,7 +23,7 @@ struct tls_options {
 #define TLS_OPTION_CERT(o)	{ "cert", "FILE", "certificate and chain, PEM", .value = &(o)->cert }
 #define TLS_OPTION_KEY(o)	{ "key", "FILE", "its private key, PEM (default: the -cert file)", \
 				  .value = &(o)->key }
-#define TLS_OPTION_CIPHER(o)	{ "cipher", "LIST", "ciphers of TLS 1.2, as ciphers(1) writes them", \
+#define TLS_OPTION_CIPHER(o)	{ "cipher", "LIST", "ciphers of TLS 1.2, see openssl-ciphers(1)", \
 				  .value = &(o)->cipher }
 #define TLS_OPTION_KEYLOG(o)	{ "keylogfile", "FILE", "append the secrets for wireshark to FILE", \
 				  .value = &(o)->keylog }
@@ -39,9 +39,12 @@ struct tls_options {
 #define TLS_OPTIONS_WAY(o)	TLS_OPTION_TLS12(o), TLS_OPTION_TLS13(o), \
 				TLS_OPTION_REQUIRE(o), TLS_OPTION_USERSPACE(o)
 
-/* NULL after a complaint. */
-SSL_CTX *tls_client(const struct tls_options *options);
-SSL_CTX *tls_server(const struct tls_options *options);
+/*
+ * NULL after a complaint; misused (options.h) for what the verb does not allow. The kernel,
+ * if required, is there.
+ */
+SSL_CTX *tls_client(const char *verb, const struct tls_options *options);
+SSL_CTX *tls_server(const char *verb, const struct tls_options *options);
 
 /* KTLS_* flags for ktls_new. */
 unsigned int tls_flags(const struct tls_options *options);

@@ -56,9 +56,10 @@ struct ktls_listener;
  */
 unsigned int ktls_available(const char **why);
 
-/* The handshake in one call; blocks as the TCP or UDP socket does not: waits with poll(2).
- * fd stays the caller's and may be closed after success. timeout of ktls_handshake is
- * -1 here. NULL on failure, errno set and a sentence in ktls_last_error().
+/*
+ * The handshake in one call, which waits as long as it takes, though fd be non-blocking.
+ * fd stays the caller's and may be closed after success. NULL on failure, errno set and
+ * a sentence in ktls_last_error().
  */
 struct ktls_conn *ktls_accept(SSL_CTX *ctx, int fd, unsigned int flags);
 struct ktls_conn *ktls_connect(SSL_CTX *ctx, int fd, const char *server_name,
@@ -99,7 +100,8 @@ struct ktls_listener *ktls_listen(SSL_CTX *ctx, int udp_fd, unsigned int flags);
  * what it returned belongs to any.
  */
 struct ktls_conn *ktls_listener_accept(struct ktls_listener *listener, int timeout_ms);
-/* For event loops: call ktls_listener_accept(listener, 0) until EAGAIN when udp_fd is readable,
+/*
+ * For event loops: call ktls_listener_accept(listener, 0) until EAGAIN when udp_fd is readable,
  * or after so many milliseconds; -1: no such time.
  */
 int ktls_listener_timeout(const struct ktls_listener *listener);
@@ -136,14 +138,19 @@ size_t ktls_payload_max(const struct ktls_conn *conn);
 size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
-/* Sends close_notify and the FIN of the TCP connection; receiving goes on. DTLS has no FIN:
- * who does not call this leaves a peer that waits.
+/*
+ * Sends close_notify and the FIN of the TCP connection; receiving goes on. -EAGAIN, on a
+ * non-blocking connection: call again. DTLS has no FIN: who does not call this leaves a
+ * peer that waits.
  */
 int ktls_shutdown(struct ktls_conn *conn);
-/* Closes and frees all but fd and ctx. NULL is fine. */
+/*
+ * Closes and frees all but fd and ctx. NULL is fine. With unread data TCP is reset, and
+ * the peer may lose what it has not yet got: ktls_recv to the end before.
+ */
 void ktls_close(struct ktls_conn *conn);
 
-/* What was negotiated; pointers live as long as the connection. NULL or "" where absent. */
+/* What was negotiated; pointers live as long as the connection. NULL where absent. */
 const char *ktls_version(const struct ktls_conn *conn);		/* "TLSv1.2", "DTLSv1.2" */
 const char *ktls_cipher(const struct ktls_conn *conn);		/* OpenSSL's name */
 const char *ktls_server_name(const struct ktls_conn *conn);	/* SNI */

@@ -26,7 +26,7 @@ const char *ktls_explain_socket(int err)
 {
 	switch (err) {
 	case EAFNOSUPPORT:
-		return "the kernel module af_ktls is not loaded: as root, modprobe af_ktls (or insmod af_ktls.ko)";
+		return "the kernel module af_ktls is not loaded: as root, modprobe af_ktls (after make install, or insmod af_ktls.ko)";
 	case EPERM:
 	case EACCES:
 		return "socket(AF_KTLS) is not permitted here: allow it in the seccomp filter, container or security policy";

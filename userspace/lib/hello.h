@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* PURE: what a client's first record says before OpenSSL has seen it. */
+/* What a client's first record says before OpenSSL has seen it. */
 #ifndef KTLS_HELLO_H
 #define KTLS_HELLO_H
 

@@ -21,14 +21,29 @@ usage_tests() {
 	ok 'an option without its argument' status 2 once connect -CAfile
 	ok 'no host' status 2 once connect 443
 	ok 'no port' status 2 once connect localhost
+	ok 'a port that is none' status 2 once connect localhost:99999
+	ok 'port 0, to connect to' status 2 once connect localhost:0
+	ok 'a word for a port' status 2 once listen -cert rsa.pem -key rsa.key abc
+	ok 'a port of 17 bits for serve' status 2 once serve -cert rsa.pem -key rsa.key -port 99999 .
+	ok 'a URL' eval "status 2 once connect https://localhost:1/ 2>err; has 'is a URL' err"
+	ok 'an option behind the operand' status 5 once connect localhost:1 -CAfile nowhere
+	ok 'behind --, all are operands' status 2 once connect -- localhost:1 -insecure
 	ok 'options that exclude each other' status 2 once connect -tls1_2 -tls1_3 localhost:1
 	ok 'the kernel and not' status 2 once connect -require-kernel -userspace localhost:1
+	ok 'the kernel and TLS 1.3' status 2 once connect -require-kernel -tls1_3 localhost:1
 	ok 'nobody listens' status 4 once connect localhost:1
 	ok 'an unknown host' status 4 once connect name.invalid:443
-	ok 'no such certificate' status 5 once listen -cert nowhere.pem 0
+	ok 'a server without a certificate' status 2 once listen 0
+	ok 'no such certificate' eval "status 5 once listen -cert nowhere.pem 0 2>err &&
+		has 'nowhere.pem: No such file' err"
+	ok 'no key' eval "status 5 once listen -cert rsa.pem 0 2>err; has 'no private key in PEM' err"
+	ok 'no certificate' eval "status 5 once listen -cert rsa.key 0 2>err &&
+		has 'no certificate in PEM' err"
 	ok 'not the key of the certificate' status 5 once listen -cert rsa.pem -key ec.key 0
+	ok 'the key of another' eval "openssl genrsa -out other.key 2>err;
+		status 5 once listen -cert rsa.pem -key other.key 0 2>err; has 'not the key of' err"
 	ok 'no such directory' status 5 once serve -cert rsa.pem -key rsa.key -port 0 nowhere
-	ok 'a cipher that does not exist' status 5 once connect -cipher DANCE localhost:1
+	ok 'a cipher that does not exist' status 2 once connect -cipher DANCE localhost:1
 	ok 'no such file of authorities' status 5 once connect -CAfile nowhere localhost:1
 }
 
@@ -40,6 +55,7 @@ verification_tests() {
 	ok 'verified by address' status 0 once connect -CAfile rsa.pem "127.0.0.1:$port" </dev/null
 	ok 'an unknown issuer' status 1 connect
 	ok 'it says why' has 'certificate is not accepted: self-signed' err
+	ok 'and what to do' has '-CAfile names whom to trust' err
 	ok 'another issuer' status 1 connect -CAfile ec.pem
 	ok 'another name' status 1 connect -CAfile rsa.pem -servername other
 	ok 'it says why' has 'hostname mismatch' err
@@ -97,6 +113,7 @@ kernel_tests() {
 		ok 'without the module: it says so' eval "connect -brief -insecure &&
 			has 'userspace: .*modprobe af_ktls' err"
 		ok 'serve too' status 5 once serve -require-kernel -cert rsa.pem -key rsa.key -port 0 .
+		ok 'listen too' status 5 once listen -require-kernel -cert rsa.pem -key rsa.key 0
 	fi
 	stop
 }
@@ -119,6 +136,12 @@ end_tests() {
 	ok 'all it sent is there' same out2 rsa.pem
 	ended "$pid"
 
+	head -c 3M /dev/urandom >much
+	listen_on server ECDHE rsa out </dev/null
+	ok 'a peer that sends nothing' status 0 connect_with much
+	ended "$pid"
+	ok 'gets all' same out much
+
 	listen_on server ECDHE rsa out <open
 	ok 'no room for the output' status 5 eval "once connect -insecure -quiet localhost:$port <rsa.pem >/dev/full & \
 		echo x >open; ended \$!"
@@ -126,6 +149,7 @@ end_tests() {
 	ended "$pid"
 }
 
+connect_with() { once connect -quiet -insecure "localhost:$port" <"$1"; }
 connect_open() { once connect -quiet -insecure "localhost:$port" <open 2>err; }
 
 stat_tests() {

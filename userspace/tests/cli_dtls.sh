@@ -109,7 +109,7 @@ talk_to_server() {	# OUTPUT OF THE SERVER
 	local status=$?
 	rm hold
 	wait $!
-	return $status
+	return "$status"
 }
 
 server_tests() {

@@ -194,6 +194,21 @@ no_more_clients() {
 	ok 'as many as nonsense' status 2 once serve -clients many -cert rsa.pem site
 }
 
+secret_tests() {
+	cp rsa.key site/the.key
+	ln site/the.key site/again.key
+	start serve "$ktls" serve -cert rsa.pem -key site/the.key -keylogfile site/secrets \
+		-bind 127.0.0.1 -port 0 site
+	url=https://localhost:$port
+	ok 'the list hides key and secrets' eval "fetch $url/ >out && has hello.txt out &&
+		lacks key out && lacks secrets out"
+	ok 'the key is not given out' eval "code $url/the.key | grep 403 && lacks PRIVATE out"
+	ok 'by another name neither' eval "code $url/again.key | grep 403"
+	ok 'nor the secrets' eval "[ -s site/secrets ] && code $url/secrets | grep 403"
+	rm site/*.key site/secrets
+	stop
+}
+
 mutual_tests() {
 	serve -CAfile ec.pem
 	ok 'a client certificate' eval "fetch --cert ec.pem --key ec.key $url/hello.txt"
@@ -213,6 +228,7 @@ many
 ok 'no descriptor is left' await 10 has_fds "$before"
 kill "$pid"
 ok 'SIGTERM ends it with 0' ended "$pid"
+secret_tests
 mutual_tests
 no_more_clients
 no_more_files
