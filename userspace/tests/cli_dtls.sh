@@ -171,7 +171,7 @@ usage_tests() {
 	ok '-dtls and -tls1_2 exclude each other' status 2 once connect -dtls -tls1_2 localhost:1
 	ok 'nobody there: status 4' status 4 once connect -dtls -insecure 127.0.0.1:9
 	ok 'relay wants two operands' status 2 once relay -client 5000
-	ok 'relay wants a certificate' status 5 once relay 5000 localhost:5001
+	ok 'relay wants a certificate' status 2 once relay 5000 localhost:5001
 }
 
 self_tests
