@@ -25,7 +25,7 @@ int ktls_batch_usable(const struct ktls_sock *ks)
 
 	if (!format || !cipher)
 		return -ENOKEY;
-	room = ktls_udp_room(ks);
+	room = ktls_path_room(ks);
 	if (room < 0)
 		return room;
 	room -= ktls_record_prefix_len(format, cipher) + KTLS_TAG_LEN;

@@ -534,7 +534,7 @@ int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned i
 
 	lockdep_assert_held(&ks->tx.dir.lock);
 	if (ktls_is_datagram(ks))
-		return ktls_udp_send(ks, bv, count);
+		return ktls_path_send(ks, bv, count);
 	lock_sock(csk);
 	sndbuf = csk->sk_sndbuf;
 	unsent = tcp_sk(csk)->notsent_lowat;

@@ -6,6 +6,7 @@
  *	KTLS_HAVE_SENDPAGE		proto_ops.sendpage exists; MSG_SPLICE_PAGES means nothing
  *	KTLS_HAVE_SPLICE_EOF		proto_ops.splice_eof exists
  *	KTLS_HAVE_RECVMSG_ADDR_LEN	proto.recvmsg has the argument addr_len
+ *	KTLS_HAVE_UDP_CORKFLAG		udp_sock.corkflag, not a bit of udp_flags, is UDP_CORK
  *	KTLS_HAVE_ENCAP_ERR_OFFSET	udp_sock.encap_err_rcv gets the quoted header's offset
  *	KTLS_HAVE_CUSTOM_SOCKOPT	SOL_SOCKET can come to proto_ops.setsockopt
  *	KTLS_HAVE_IPV6_STUB		IPv6 may be a module, whose functions a table has
@@ -17,6 +18,7 @@
 #include <linux/net.h>
 #include <linux/socket.h>
 #include <linux/splice.h>
+#include <linux/udp.h>
 #include <linux/uio.h>
 #include <linux/version.h>
 #include <net/dst.h>
@@ -53,6 +55,21 @@
 #define KTLS_ENCAP_ERR_ARGS		int err, __be16 port_number, u32 info, u8 *payload
 #define KTLS_ENCAP_ERR_HEADER		((const struct udphdr *)payload - 1)
 #endif
+
+/**
+ * ktls_compat_is_corked() - does UDP compose a datagram of several sends?
+ * @csk: UDP socket
+ *
+ * Context: any.
+ */
+static inline bool ktls_compat_is_corked(const struct sock *csk)
+{
+#ifdef KTLS_HAVE_UDP_CORKFLAG
+	return READ_ONCE(udp_sk(csk)->pending) || READ_ONCE(udp_sk(csk)->corkflag);
+#else
+	return READ_ONCE(udp_sk(csk)->pending) || udp_test_bit(CORK, csk);
+#endif
+}
 
 /*
  * Marks our own sends of pages that must be taken by reference. Kernels with sendpage lack

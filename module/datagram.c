@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Receiving datagrams: queued as they come, opened by who reads. A datagram may hold several
- * records; each is judged alone, and a bad one is dropped and counted (rfc6347 4.1.2.7).
+ * Receiving datagrams: queued as they come, opened by who reads.
  */
 #include <linux/sched/signal.h>
 #include <linux/skbuff.h>
 #include <linux/udp.h>
 
 #include "ktls.h"
-#include "trace.h"
 
 /* Records of one datagram that are looked at when it comes. */
 #define KTLS_JUDGE_MAX	16
@@ -195,319 +193,13 @@ void ktls_datagram_close_queue(struct ktls_sock *ks)
 }
 
 /**
- * ktls_datagram_next_epoch() - a key was installed
- * @ks: bound socket; rx.dir.key is the new key
- * @old: the key before, NULL: it is the first
+ * ktls_datagram_open() - open what came until a record is queued
+ * @ks: bound socket with an RX key
  *
  * Context: process, rx.dir.lock held.
- * Return: a key that nobody needs any more, or NULL.
+ * Return: 0: one is; -ENODATA: nothing is left; else what ended the direction.
  */
-struct ktls_key *ktls_datagram_next_epoch(struct ktls_sock *ks, struct ktls_key *old)
-{
-	struct ktls_rx *rx = &ks->rx;
-	struct ktls_key *oldest = rx->previous;
-
-	lockdep_assert_held(&rx->dir.lock);
-	ktls_window_init(&rx->dir.key->window, rx->dir.seq & KTLS_DTLS_SEQ_MAX);
-	rx->previous = old;
-	rx->previous_until = jiffies + KTLS_PREVIOUS_EPOCH;
-	WRITE_ONCE(rx->epoch, ktls_record_epoch(rx->dir.seq));
-	spin_lock_bh(&rx->datagrams.lock);
-	skb_queue_splice_init(&rx->early, &rx->datagrams);
-	spin_unlock_bh(&rx->datagrams.lock);
-	rx->ahead_bytes = 0;
-	ktls_udp_drain(ks);
-	if (!old)
-		queue_rcu_work(ktls_workqueue, &rx->late);
-	return oldest;
-}
-
-static void drop(struct ktls_sock *ks, u64 *cause, enum ktls_stat stat, u64 seq)
-{
-	(*cause)++;
-	ktls_stats_inc(sock_net(&ks->sk), stat);
-	trace_ktls_dropped(ks, stat, seq);
-}
-
-/* The key of an epoch; NULL: there is none. */
-static struct ktls_key *key_of(struct ktls_rx *rx, u64 seq)
-{
-	int epoch = ktls_record_epoch(seq);
-
-	if (epoch == rx->epoch)
-		return rx->dir.key;
-	if (epoch == rx->epoch - 1 && rx->previous && time_before(jiffies, rx->previous_until))
-		return rx->previous;
-	return NULL;
-}
-
-/* The header of the next record, if the datagram is at least so long. */
-static int next_header(struct ktls_sock *ks, const struct sk_buff *skb, struct ktls_header *header)
-{
-	const struct ktls_key *key = ks->rx.dir.key;
-	u8 raw[KTLS_HEADER_MAX];
-	int ret;
-
-	if (skb_copy_bits(skb, 0, raw, sizeof(raw)))
-		return -EMSGSIZE;
-	header->seq = ktls_get_be64(raw + 3);
-	ret = ktls_record_parse(key->format, key->cipher, raw, header);
-	return !ret && header->record_len > skb->len ? -EMSGSIZE : ret;
-}
-
-/* The next record of the datagram in work, in an skb of its own; ERR_PTR: it was dropped. */
-static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
-{
-	struct ktls_rx *rx = &ks->rx;
-	struct sk_buff *skb = rx->datagram;
-	struct sk_buff *record;
-
-	if (len == skb->len) {
-		rx->datagram = NULL;
-		return skb;
-	}
-	record = alloc_skb(len, GFP_KERNEL);
-	if (record && !skb_copy_bits(skb, 0, skb_put(record, len), len)) {
-		skb_set_owner_r(record, &ks->sk);
-	} else {
-		kfree_skb(record);
-		record = ERR_PTR(-ENOMEM);
-	}
-	pskb_pull(skb, len);
-	return record;
-}
-
-static int read_nonce(const struct ktls_key *key, const struct sk_buff *skb, u8 *nonce)
-{
-	return skb_copy_bits(skb, key->format->header_len, nonce, key->cipher->explicit_len);
-}
-
-static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
-			 const struct ktls_header *header)
-{
-	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
-	u8 nonce[KTLS_SEQ_LEN];
-	int ret;
-
-	read_nonce(key, skb, nonce);
-	sg_init_table(key->dst, 2);
-	sg_set_buf(&key->dst[1], skb->data + prefix, header->payload_len + KTLS_TAG_LEN);
-	ret = ktls_crypto_open(key, header->seq, nonce, header, true);
-	if (!ret) {
-		__skb_pull(skb, prefix);
-		__skb_trim(skb, header->payload_len);
-	}
-	return ret;
-}
-
-/*
- * From memory that others may look at, or even write to, too. The opened record or ERR_PTR;
- * @skb stays.
- */
-static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
-				 const struct ktls_header *header)
-{
-	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
-	struct sk_buff *opened;
-	u8 nonce[KTLS_SEQ_LEN];
-	int ret;
-
-	/* A cipher may visit what it authenticates a second time to decrypt it. */
-	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb)) && skb_linearize(skb))
-		return ERR_PTR(-ENOMEM);
-	/* There is always room for the tag: no entry is empty. */
-	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL);
-	if (!opened)
-		return ERR_PTR(-ENOMEM);
-	skb_set_owner_r(opened, &ks->sk);
-	skb_put(opened, header->payload_len);
-
-	read_nonce(key, skb, nonce);
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
-	ret = skb_to_sgvec_nomark(skb, key->src + 1, prefix, header->payload_len + KTLS_TAG_LEN);
-	if (ret > 0) {
-		sg_mark_end(&key->src[ret]);
-		sg_init_table(key->dst, 2);
-		sg_set_buf(&key->dst[1], opened->data, header->payload_len + KTLS_TAG_LEN);
-		ret = ktls_crypto_open(key, header->seq, nonce, header, false);
-	}
-	if (ret) {
-		kfree_skb(opened);
-		return ERR_PTR(ret);
-	}
-	return opened;
-}
-
-/* Decrypts a record; the opened record or ERR_PTR. */
-static struct sk_buff *open_record(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
-				   const struct ktls_header *header)
-{
-	struct sk_buff *opened;
-	int ret;
-
-	if (!skb_is_nonlinear(skb) && !skb_cloned(skb)) {
-		ret = open_in_place(key, skb, header);
-		if (!ret)
-			return skb;
-		opened = ERR_PTR(ret);
-	} else {
-		opened = open_copy(ks, key, skb, header);
-	}
-	kfree_skb(skb);
-	return opened;
-}
-
-/* rfc9325 4.4: who may try without end finds a forgery some day. */
-static int count_failure(struct ktls_sock *ks, struct ktls_key *key, int ret, u64 seq)
-{
-	struct ktls_rx *rx = &ks->rx;
-	u64 memory = 0;
-
-	if (ret != -EBADMSG) {
-		drop(ks, &memory, KTLS_STAT_RX_NO_MEMORY, seq);
-		return 0;
-	}
-	drop(ks, &rx->bad_tag, KTLS_STAT_RX_BAD_TAG, seq);
-	if (++key->failed < key->cipher->failed_max || key != rx->dir.key)
-		return 0;
-	WRITE_ONCE(rx->dir.err, -EBADMSG);
-	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_GIVEN_UP);
-	return -EBADMSG;
-}
-
-static void deliver_record(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
-			   const struct ktls_header *header)
-{
-	struct ktls_rx *rx = &ks->rx;
-
-	trace_ktls_opened(ks, header->type, header->payload_len, header->seq);
-	ktls_window_commit(&key->window, header->seq & KTLS_DTLS_SEQ_MAX);
-	if (key == rx->dir.key)
-		rx->dir.seq = (u64)rx->epoch << KTLS_EPOCH_SHIFT | key->window.next;
-	ktls_open_count(ks, header);
-	*ktls_skb_cb(skb) = (struct ktls_skb_cb){ .type = header->type };
-	if (header->type != KTLS_TYPE_DATA && rx->mode == KTLS_CONTROL_QUEUE &&
-	    skb_queue_len(&rx->controls) >= KTLS_CONTROL_MAX) {
-		atomic64_inc(&rx->overflows);
-		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_OVERFLOW);
-		kfree_skb(skb);
-		return;
-	}
-	ktls_open_enqueue(ks, skb);
-}
-
-/* A record whose key is to come. */
-static void hold(struct ktls_sock *ks, struct sk_buff *skb)
-{
-	struct ktls_rx *rx = &ks->rx;
-
-	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_EARLY);
-	if (skb_queue_len(&rx->early) < KTLS_EARLY_MAX) {
-		__skb_queue_tail(&rx->early, skb);
-		return;
-	}
-	kfree_skb(skb);
-	atomic64_inc(&rx->overflows);
-	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_OVERFLOW);
-}
-
-/* Is it worth decrypting? Else it is counted. */
-static bool is_fresh(struct ktls_sock *ks, const struct ktls_key *key, u64 seq)
-{
-	struct ktls_rx *rx = &ks->rx;
-
-	if (!key) {
-		drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, seq);
-		return false;
-	}
-	switch (ktls_window_check(&key->window, READ_ONCE(rx->window_size),
-				  seq & KTLS_DTLS_SEQ_MAX)) {
-	case KTLS_FRESH:
-		return true;
-	case KTLS_REPLAYED:
-		drop(ks, &rx->replayed, KTLS_STAT_RX_REPLAYED, seq);
-		return false;
-	default:
-		drop(ks, &rx->too_old, KTLS_STAT_RX_TOO_OLD, seq);
-		return false;
-	}
-}
-
-/* Without a length that makes sense nobody knows where the next record begins. */
-static void drop_rest(struct ktls_sock *ks, int ret, u64 seq)
-{
-	struct ktls_rx *rx = &ks->rx;
-
-	if (ret == -EINVAL)
-		drop(ks, &rx->bad_version, KTLS_STAT_RX_BAD_VERSION, seq);
-	else
-		drop(ks, &rx->bad_length, KTLS_STAT_RX_BAD_LENGTH, seq);
-	kfree_skb(rx->datagram);
-	rx->datagram = NULL;
-}
-
-/*
- * Records of handshakes without keys have no tag, so no length is too short: who reads the
- * carrier judges them. What comes behind, a Finished, is ours.
- */
-static bool skip_plain(struct ktls_sock *ks)
-{
-	struct ktls_rx *rx = &ks->rx;
-	u8 raw[KTLS_HEADER_MAX];
-	u32 len;
-
-	if (skb_copy_bits(rx->datagram, 0, raw, sizeof(raw)) ||
-	    ktls_record_epoch(ktls_get_be64(raw + 3)))
-		return false;
-	drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, ktls_get_be64(raw + 3));
-	len = sizeof(raw) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
-	if (len < rx->datagram->len && pskb_pull(rx->datagram, len))
-		return true;
-	kfree_skb(rx->datagram);
-	rx->datagram = NULL;
-	return true;
-}
-
-/* Deals with the next record of the datagram in work. 0, or the error that ends all. */
-static int open_next(struct ktls_sock *ks)
-{
-	struct ktls_header header = { };
-	struct ktls_rx *rx = &ks->rx;
-	struct sk_buff *skb;
-	struct ktls_key *key;
-	bool early, fresh;
-	int ret;
-
-	if (skip_plain(ks))
-		return 0;
-	ret = next_header(ks, rx->datagram, &header);
-	if (ret) {
-		drop_rest(ks, ret, header.seq);
-		return 0;
-	}
-	key = key_of(rx, header.seq);
-	early = ktls_record_epoch(header.seq) == rx->epoch + 1;
-	fresh = early || is_fresh(ks, key, header.seq);
-	skb = take_record(ks, header.record_len);
-	if (!IS_ERR(skb) && early) {
-		hold(ks, skb);
-		return 0;
-	}
-	if (!fresh) {
-		if (!IS_ERR(skb))
-			kfree_skb(skb);
-		return 0;
-	}
-	if (!IS_ERR(skb))
-		skb = open_record(ks, key, skb, &header);
-	if (IS_ERR(skb))
-		return count_failure(ks, key, PTR_ERR(skb), header.seq);
-	deliver_record(ks, key, skb, &header);
-	return 0;
-}
-
-/* Opens records until one is queued. 0: one is; -ENODATA: nothing is left; else the end. */
-static int fill_queue(struct ktls_sock *ks)
+int ktls_datagram_open(struct ktls_sock *ks)
 {
 	struct ktls_rx *rx = &ks->rx;
 	int ret = rx->dir.err;
@@ -523,7 +215,7 @@ static int fill_queue(struct ktls_sock *ks)
 			kfree_skb(rx->datagram);
 			rx->datagram = NULL;
 		} else {
-			ret = open_next(ks);
+			ret = ktls_epoch_open_next(ks);
 		}
 	}
 	return ret;
@@ -539,6 +231,9 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 	ret = sock_error(&ks->sk);
 	if (ret)
 		return ret;
+	/* What reordering brings late under the old key is still delivered, but not waited for. */
+	if (ks->rx.hold)
+		return -EKEYEXPIRED;
 	if (!timeo)
 		return -EAGAIN;
 	return signal_pending(current) ? sock_intr_errno(timeo) : 1;
@@ -548,8 +243,9 @@ static bool has_news(struct ktls_sock *ks)
 {
 	return !skb_queue_empty_lockless(&ks->rx.datagrams) ||
 	       !skb_queue_empty_lockless(&ks->rx.queue) || READ_ONCE(ks->rx.eof) ||
-	       READ_ONCE(ks->rx.dir.err) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) ||
-	       READ_ONCE(ks->sk.sk_err) || !READ_ONCE(ks->carrier.sk);
+	       READ_ONCE(ks->rx.hold) || READ_ONCE(ks->rx.dir.err) ||
+	       (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) || READ_ONCE(ks->sk.sk_err) ||
+	       !READ_ONCE(ks->carrier.sk);
 }
 
 /* Waits without rx.dir.lock; the caller looks at everything again afterwards. */
@@ -574,7 +270,7 @@ static int wait_for_record(struct ktls_sock *ks, long timeo)
 		ret = ktls_rx_check_ready(ks);
 		if (ret)
 			return ret;
-		ret = fill_queue(ks);
+		ret = ktls_datagram_open(ks);
 		if (!ret)
 			return 1;
 		if (ret != -ENODATA)
@@ -673,7 +369,7 @@ static void look(struct ktls_sock *ks)
 {
 	mutex_lock(&ks->rx.dir.lock);
 	if (!ktls_rx_check_ready(ks))
-		fill_queue(ks);
+		ktls_datagram_open(ks);
 	mutex_unlock(&ks->rx.dir.lock);
 }
 
@@ -742,7 +438,7 @@ void ktls_datagram_work(struct work_struct *work)
 		if (!skb)
 			break;
 		rx->datagram = skb;
-		ret = open_next(ks);
+		ret = ktls_epoch_open_next(ks);
 		cond_resched();
 	}
 	mutex_unlock(&rx->dir.lock);

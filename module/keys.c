@@ -125,7 +125,7 @@ static struct ktls_key *install_rx_datagram(struct ktls_sock *ks, struct ktls_ke
 	struct ktls_key *old = install_key(&ks->rx.dir, key);
 
 	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
-	old = ktls_datagram_next_epoch(ks, old);
+	old = ktls_epoch_begin(ks, old);
 	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	return old;
 }

@@ -36,6 +36,8 @@
 #define KTLS_PREVIOUS_EPOCH	(60 * HZ)
 /* Records of the next epoch that wait for its key. */
 #define KTLS_EARLY_MAX		KTLS_PREPEND_DATAGRAMS
+/* ... and what part of the receive buffer they have. */
+#define KTLS_EARLY_SHARE	4
 #define KTLS_WINDOW_DEFAULT	1024
 /* Sealed and unsent at once: a record of data, the open record, a close_notify. */
 #define KTLS_PENDING_MAX	(3 * KTLS_PIECES)
@@ -427,10 +429,12 @@ void ktls_udp_detach(struct ktls_sock *ks);
 int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len);
 int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr);
 bool ktls_udp_shares(const struct ktls_sock *ks);
-int ktls_udp_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count);
 bool ktls_udp_wants_room(struct ktls_sock *ks);
-int ktls_udp_room(const struct ktls_sock *ks);
 void ktls_udp_drain(struct ktls_sock *ks);
+
+/* path.c */
+int ktls_path_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count);
+int ktls_path_room(const struct ktls_sock *ks);
 
 /* datagram.c */
 enum {
@@ -445,7 +449,7 @@ void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen);
 int ktls_datagram_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len);
 void ktls_datagram_open_queue(struct ktls_sock *ks);
 void ktls_datagram_close_queue(struct ktls_sock *ks);
-struct ktls_key *ktls_datagram_next_epoch(struct ktls_sock *ks, struct ktls_key *old);
+int ktls_datagram_open(struct ktls_sock *ks);
 int ktls_datagram_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int flags);
 ssize_t ktls_datagram_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
 				  bool nonblock, unsigned int flags);
@@ -453,6 +457,10 @@ bool ktls_datagram_readable(struct ktls_sock *ks);
 u32 ktls_datagram_available(struct ktls_sock *ks);
 void ktls_datagram_work(struct work_struct *work);
 void ktls_datagram_late_work(struct work_struct *work);
+
+/* epoch.c */
+struct ktls_key *ktls_epoch_begin(struct ktls_sock *ks, struct ktls_key *old);
+int ktls_epoch_open_next(struct ktls_sock *ks);
 
 /* batch.c */
 int ktls_batch_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);

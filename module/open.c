@@ -203,8 +203,6 @@ void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 		return;
 	rx->dir.control++;
 	ktls_stats_inc(net, KTLS_STAT_RX_CONTROL);
-	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
-		rx->dir.may_rekey = true;
 }
 
 /* The record is no longer the stream's: count it, and what follows from it. */
@@ -218,8 +216,10 @@ static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
 		rx->dir.exhausted = true;
 	rx->dir.seq++;
 	rx->dir.nonce++;
-	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
+	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC) {
+		rx->dir.may_rekey = true;
 		rx->hold = true;
+	}
 	ktls_open_count(ks, header);
 }
 

@@ -31,6 +31,9 @@ _Static_assert(__builtin_types_compatible_p(typeof(proto.recvmsg),
 #line 1 "KTLS_HAVE_CUSTOM_SOCKOPT"
 static const int custom_sockopt = SOCK_CUSTOM_SOCKOPT;
 
+#line 1 "KTLS_HAVE_UDP_CORKFLAG"
+static const int corkflag = sizeof(udp.corkflag);
+
 #line 1 "KTLS_HAVE_ENCAP_ERR_OFFSET"
 _Static_assert(__builtin_types_compatible_p(typeof(udp.encap_err_rcv),
 		void (*)(struct sock *, struct sk_buff *, unsigned int)), "other type");

@@ -71,9 +71,12 @@ static int ready_to_detach(struct ktls_sock *ks)
 
 	if (!ks->carrier.sk)
 		return -ENOTCONN;
+	/* Neither forgeries nor records that no key opens keep a carrier. */
+	if (ktls_is_datagram(ks) && rx->dir.key)
+		ktls_datagram_open(ks);
 	/* What was opened or read ahead cannot be put back into the carrier. */
-	if (!skb_queue_empty(&rx->queue) || !skb_queue_empty(&rx->controls) || rx->ahead_bytes ||
-	    !skb_queue_empty(&rx->datagrams) || rx->datagram)
+	if (!skb_queue_empty(&rx->queue) || !skb_queue_empty(&rx->controls) || rx->datagram ||
+	    (rx->ahead_bytes && !(ktls_is_datagram(ks) && rx->dir.key)))
 		return -EBUSY;
 	ret = ktls_tx_flush(ks);
 	/* A dead direction has nothing to complete. */

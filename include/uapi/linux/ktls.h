@@ -70,6 +70,36 @@
  *	EAGAIN, EINTR, ECONNRESET, ...		as TCP, but a reset is never followed by 0
  * EBADMSG, EMSGSIZE and EINVAL from the record layer are final for the receiving direction;
  * sending goes on, and the carrier is not touched.
+ *
+ * DTLS over UDP (SOCK_DGRAM) is the same but for this:
+ *
+ * The version is DTLS_1_2_VERSION, and rec_seq is epoch (16 bits) and sequence number (48).
+ *
+ * A carrier without a peer takes many sockets, each the association with one peer, which
+ * connect(2) names by a sockaddr_in or sockaddr_in6. It fails with ENOTCONN (not bound), EISCONN
+ * (there is a peer), EADDRINUSE (another socket on this carrier has that peer), EINVAL,
+ * EAFNOSUPPORT. On a connected carrier bind() is all. Datagrams that are not DTLS (rfc7983: first
+ * byte not 20 to 63), that come from other peers, or that are handshakes under keys not known
+ * here stay on the carrier for its readers; sending on it goes on too. DTLS finds the path's
+ * limit: IP_MTU_DISCOVER of the carrier is raised to IP_PMTUDISC_DO while it has sockets.
+ *
+ * One send is one record is one datagram. What splice and sendfile bring is cut into records
+ * that fit the path, and so is a send with KTLS_SEGMENT. Besides the errors above:
+ *	EMSGSIZE	the datagram would not fit the path: usable in KTLS_INFO says what does
+ *	EISCONN		an address was given
+ *	EBUSY		the program composes a datagram on the carrier (UDP_CORK, MSG_MORE)
+ *	ECONNREFUSED, ENETUNREACH, ...	as UDP; told once, the next send is tried
+ *
+ * One recv is one record. What does not fit the buffer is lost, and MSG_TRUNC says so; splice
+ * leaves the rest for the next. A record that is forged, repeated, too old, of another epoch or
+ * malformed is dropped and counted; no reader sees an error. Only as many failed authentications
+ * as rfc9325 4.4 allows under one key (2^28 with GCM) end the direction: EBADMSG. After a
+ * ChangeCipherSpec EKEYEXPIRED says that nothing is there but for the next TLS_RX, whose epoch
+ * must be higher. Records of the epoch before are read for a minute more, those of the next wait
+ * for its key (64, and a quarter of SO_RCVBUF, at most). When SO_RCVBUF is full, datagrams are
+ * lost, as with UDP.
+ *
+ * shutdown(SHUT_WR) sends close_notify; UDP has nothing that would follow.
  */
 #ifndef _UAPI_LINUX_KTLS_H
 #define _UAPI_LINUX_KTLS_H

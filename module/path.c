@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The path to a datagram socket's peer: what goes there, and how long a datagram may be.
+ */
+#include <linux/bvec.h>
+#include <linux/uio.h>
+#include <net/ip.h>
+#include <net/ipv6.h>
+#include <net/route.h>
+#include <net/udp.h>
+
+#include "ktls.h"
+
+/* One datagram, or a batch of them. */
+static int send_one(struct ktls_sock *ks, const struct iov_iter *from, u16 segment)
+{
+	union {
+		struct cmsghdr header;
+		u8 space[CMSG_SPACE(sizeof(u16))];
+	} control = { };
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL, .msg_iter = *from };
+	struct sock *csk = ks->carrier.sk;
+	struct sockaddr_in6 name;
+
+	/* The record would become part of the program's own datagram. */
+	if (ktls_compat_is_corked(csk))
+		return -EBUSY;
+	if (ktls_udp_shares(ks)) {
+		msg.msg_name = &name;
+		msg.msg_namelen = ktls_udp_name(ks, (struct sockaddr *)&name);
+	}
+	/* 0 where the carrier has a UDP_SEGMENT of its own: a record is a datagram. */
+	if (segment || READ_ONCE(udp_sk(csk)->gso_size)) {
+		control.header.cmsg_level = SOL_UDP;
+		control.header.cmsg_type = UDP_SEGMENT;
+		control.header.cmsg_len = CMSG_LEN(sizeof(segment));
+		*(u16 *)CMSG_DATA(&control.header) = segment;
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+	}
+	return sock_sendmsg(ks->carrier.sock, &msg);
+}
+
+/* Bytes of the first pending records that UDP can cut apart again: equal but the last. */
+static u32 first_batch(const struct ktls_tx *tx)
+{
+	const u16 *size = tx->sizes + tx->sizes_first, *end = tx->sizes + tx->sizes_count;
+	u32 segment = *size, bytes = 0;
+
+	while (size < end && *size == segment)
+		bytes += *size++;
+	if (size < end && *size < segment)
+		bytes += *size;
+	return bytes;
+}
+
+/**
+ * ktls_path_send() - send sealed records, each as a datagram
+ * @ks: bound datagram socket with a peer
+ * @bv: the pending records
+ * @count: entries of @bv
+ *
+ * Context: process, tx.dir.lock held; does not wait.
+ * Return: bytes of whole records sent, at least one; -EAGAIN, or -errno of UDP.
+ */
+int ktls_path_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count)
+{
+	u32 segment = ks->tx.sizes[ks->tx.sizes_first], len = first_batch(&ks->tx);
+	struct iov_iter all, one;
+	u32 sent = 0;
+	int ret;
+
+	iov_iter_bvec(&all, ITER_SOURCE, bv, count, len);
+	if (len > segment) {
+		ret = send_one(ks, &all, segment);
+		if (ret > 0)
+			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_BATCHES);
+		/* Not with this route or this carrier's options: then one by one. */
+		if (ret != -EIO && ret != -EINVAL)
+			return ret;
+	}
+	for (; sent < len; sent += ret) {
+		one = all;
+		iov_iter_truncate(&one, segment);
+		ret = send_one(ks, &one, 0);
+		if (ret < 0)
+			return sent ? (int)sent : ret;
+		iov_iter_advance(&all, ret);
+	}
+	return sent;
+}
+
+static struct dst_entry *find_route(const struct ktls_sock *ks, struct sock *csk,
+				    const struct in6_addr *addr)
+{
+	const struct inet_sock *inet = inet_sk(csk);
+	__be16 number = ktls_udp_shares(ks) ? ks->carrier.peer.number : inet->inet_dport;
+	struct flowi4 fl4;
+	struct rtable *rt;
+
+	if (!ipv6_addr_v4mapped(addr))
+		return ktls_compat_route6(csk, addr, ks->carrier.peer.scope, number);
+	rt = ip_route_output_ports(sock_net(csk), &fl4, csk, addr->s6_addr32[3],
+				   inet->inet_saddr, number, inet->inet_sport, IPPROTO_UDP, 0,
+				   csk->sk_bound_dev_if);
+	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
+}
+
+static void peer_address(const struct ktls_sock *ks, const struct sock *csk,
+			 struct in6_addr *addr)
+{
+	if (ktls_udp_shares(ks))
+		*addr = ks->carrier.peer.addr;
+	else if (csk->sk_family == AF_INET6)
+		*addr = csk->sk_v6_daddr;
+	else
+		ipv6_addr_set_v4mapped(csk->sk_daddr, addr);
+}
+
+/**
+ * ktls_path_room() - bytes that a datagram to the peer may have, UDP's header not counted
+ * @ks: datagram socket
+ *
+ * Context: process.
+ * Return: bytes; -ENOTCONN: no carrier, or no peer; another -errno: there is no route.
+ */
+int ktls_path_room(const struct ktls_sock *ks)
+{
+	struct dst_entry *dst = ERR_PTR(-ENOTCONN);
+	struct in6_addr addr;
+	struct sock *csk;
+	int mtu;
+
+	/* Keeps the carrier in memory, as for poll: see set_detach(). */
+	rcu_read_lock();
+	csk = READ_ONCE(ks->carrier.sk);
+	if (csk && READ_ONCE(ks->carrier.named)) {
+		peer_address(ks, csk, &addr);
+		dst = find_route(ks, csk, &addr);
+	}
+	rcu_read_unlock();
+	if (IS_ERR(dst))
+		return PTR_ERR(dst);
+	mtu = dst_mtu(dst);
+	dst_release(dst);
+	mtu -= ipv6_addr_v4mapped(&addr) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	return max_t(int, mtu - (int)sizeof(struct udphdr), 0);
+}
