@@ -19,7 +19,7 @@ static bool is_handshake(u8 type)
 /* Handshakes under keys that we do not have are for the carrier's readers. */
 static int judge_record(const struct ktls_sock *ks, int current_epoch, const u8 *raw)
 {
-	int epoch = ktls_record_epoch(ktls_get_be64(raw + 3));
+	int epoch = ktls_record_epoch(ktls_record_seq(raw));
 	u8 type = raw[0];
 
 	if (is_handshake(type) && epoch != current_epoch && epoch != current_epoch - 1 &&

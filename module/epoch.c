@@ -56,20 +56,6 @@ static struct ktls_key *key_of(struct ktls_rx *rx, u64 seq)
 	return NULL;
 }
 
-/* The header of the next record, if the datagram is at least so long. */
-static int next_header(struct ktls_sock *ks, const struct sk_buff *skb, struct ktls_header *header)
-{
-	const struct ktls_key *key = ks->rx.dir.key;
-	u8 raw[KTLS_HEADER_MAX];
-	int ret;
-
-	if (skb_copy_bits(skb, 0, raw, sizeof(raw)))
-		return -EMSGSIZE;
-	header->seq = ktls_get_be64(raw + 3);
-	ret = ktls_record_parse(key->format, key->cipher, raw, header);
-	return !ret && header->record_len > skb->len ? -EMSGSIZE : ret;
-}
-
 /* The next record of the datagram in work, in an skb of its own; ERR_PTR: it was dropped. */
 static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 {
@@ -229,11 +215,15 @@ static void drop_held(struct ktls_sock *ks, struct sk_buff *skb)
  * A record whose key is to come. Whether it is a forgery will be seen then: the newest are
  * kept, and most of the buffer stays for records that can be opened.
  */
-static void hold(struct ktls_sock *ks, struct sk_buff *skb)
+static void hold(struct ktls_sock *ks, struct sk_buff *skb, u64 seq)
 {
 	u32 limit = READ_ONCE(ks->sk.sk_rcvbuf) / KTLS_EARLY_SHARE;
 	struct ktls_rx *rx = &ks->rx;
 
+	if (IS_ERR(skb)) {
+		count_failure(ks, NULL, PTR_ERR(skb), seq);
+		return;
+	}
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_EARLY);
 	__skb_queue_tail(&rx->early, skb);
 	rx->ahead_bytes += skb->truesize;
@@ -276,26 +266,34 @@ static void drop_rest(struct ktls_sock *ks, int ret, u64 seq)
 	rx->datagram = NULL;
 }
 
-/*
- * Records of handshakes without keys have no tag, so no length is too short: who reads the
- * carrier judges them. What comes behind, a Finished, is ours.
- */
-static bool skip_plain(struct ktls_sock *ks)
+/* The datagram in work begins with the record behind this one, if there is one. */
+static void skip(struct ktls_rx *rx, u32 len)
 {
-	struct ktls_rx *rx = &ks->rx;
-	u8 raw[KTLS_HEADER_MAX];
-	u32 len;
-
-	if (skb_copy_bits(rx->datagram, 0, raw, sizeof(raw)) ||
-	    ktls_record_epoch(ktls_get_be64(raw + 3)))
-		return false;
-	drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, ktls_get_be64(raw + 3));
-	len = sizeof(raw) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
 	if (len < rx->datagram->len && pskb_pull(rx->datagram, len))
-		return true;
+		return;
 	kfree_skb(rx->datagram);
 	rx->datagram = NULL;
-	return true;
+}
+
+/* Opens a record that may be new. 0, or the error that ends all. */
+static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
+{
+	struct ktls_header header = { };
+	struct sk_buff *skb;
+	int ret;
+
+	ret = ktls_record_parse(key->format, key->cipher, raw, &header);
+	if (ret) {
+		drop_rest(ks, ret, ktls_record_seq(raw));
+		return 0;
+	}
+	skb = take_record(ks, header.record_len);
+	if (!IS_ERR(skb))
+		skb = open_record(ks, key, skb, &header);
+	if (IS_ERR(skb))
+		return count_failure(ks, key, PTR_ERR(skb), header.seq);
+	deliver_record(ks, key, skb, &header);
+	return 0;
 }
 
 /**
@@ -307,37 +305,31 @@ static bool skip_plain(struct ktls_sock *ks)
  */
 int ktls_epoch_open_next(struct ktls_sock *ks)
 {
-	struct ktls_header header = { };
 	struct ktls_rx *rx = &ks->rx;
-	struct sk_buff *skb;
+	u8 raw[KTLS_HEADER_MAX];
 	struct ktls_key *key;
-	bool early, fresh;
-	int ret;
+	bool early;
+	u64 seq;
+	u32 len;
 
-	if (skip_plain(ks))
-		return 0;
-	ret = next_header(ks, rx->datagram, &header);
-	if (ret) {
-		drop_rest(ks, ret, header.seq);
+	lockdep_assert_held(&rx->dir.lock);
+	if (skb_copy_bits(rx->datagram, 0, raw, sizeof(raw))) {
+		drop_rest(ks, -EMSGSIZE, 0);
 		return 0;
 	}
-	key = key_of(rx, header.seq);
-	early = ktls_record_epoch(header.seq) == rx->epoch + 1;
-	fresh = early || is_fresh(ks, key, header.seq);
-	skb = take_record(ks, header.record_len);
-	if (!IS_ERR(skb) && early) {
-		hold(ks, skb);
-		return 0;
-	}
-	if (!fresh) {
-		if (!IS_ERR(skb))
-			kfree_skb(skb);
-		return 0;
-	}
-	if (!IS_ERR(skb))
-		skb = open_record(ks, key, skb, &header);
-	if (IS_ERR(skb))
-		return count_failure(ks, key, PTR_ERR(skb), header.seq);
-	deliver_record(ks, key, skb, &header);
+	seq = ktls_record_seq(raw);
+	len = ktls_record_len(rx->dir.key->format, raw);
+	key = key_of(rx, seq);
+	early = ktls_record_epoch(seq) == rx->epoch + 1;
+
+	if ((key || early) && len > rx->datagram->len)
+		drop_rest(ks, -EMSGSIZE, seq);
+	else if (early)
+		hold(ks, take_record(ks, len), seq);
+	else if (is_fresh(ks, key, seq))
+		return open_fresh(ks, key, raw);
+	else
+		/* What follows a handshake's record without a key, a Finished, may be ours. */
+		skip(rx, len);
 	return 0;
 }

@@ -37,7 +37,7 @@
 /* Records of the next epoch that wait for its key. */
 #define KTLS_EARLY_MAX		KTLS_PREPEND_DATAGRAMS
 /* ... and what part of the receive buffer they have. */
-#define KTLS_EARLY_SHARE	4
+#define KTLS_EARLY_SHARE	2
 #define KTLS_WINDOW_DEFAULT	1024
 /* Sealed and unsent at once: a record of data, the open record, a close_notify. */
 #define KTLS_PENDING_MAX	(3 * KTLS_PIECES)

@@ -73,7 +73,7 @@ int ktls_record_parse(const struct ktls_format *format, const struct ktls_cipher
 	header->type = bytes[0];
 	header->payload_len = (u16)(len - overhead);
 	header->record_len = (u16)(format->header_len + len);
-	header->seq = format->stream ? 0 : ktls_get_be64(bytes + 3);
+	header->seq = format->stream ? 0 : ktls_record_seq(bytes);
 	return 0;
 }
 

@@ -71,6 +71,18 @@ static inline u16 ktls_record_epoch(u64 seq)
 	return (u16)(seq >> KTLS_EPOCH_SHIFT);
 }
 
+/* Of a header of DTLS. */
+static inline u64 ktls_record_seq(const u8 *header)
+{
+	return ktls_get_be64(header + 3);
+}
+
+/* The whole record's bytes, as its header says and whatever they are. */
+static inline u32 ktls_record_len(const struct ktls_format *format, const u8 *header)
+{
+	return format->header_len + ktls_get_be16(header + format->length_at);
+}
+
 /* rfc7983 7: what else shares a port with DTLS begins otherwise. */
 static inline bool ktls_record_is_dtls(u8 first)
 {

@@ -215,4 +215,33 @@ TEST_F(path, buffer_full)
 	EXPECT_LT(0, info.rx_overflows);
 }
 
+/* A datagram that the program composes on the carrier stays its own. */
+TEST_F(path, corked)
+{
+	int on = 1, off = 0;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->carrier, IPPROTO_UDP, UDP_CORK, &on, sizeof(on)));
+	EXPECT_EQ(-EBUSY, RESULT(send(self->fd, "ours", 4, 0)));
+	ASSERT_EQ(3, send(self->carrier, "not", 3, 0));
+	EXPECT_EQ(-EBUSY, RESULT(send(self->fd, "ours", 4, 0)));
+	ASSERT_EQ(4, send(self->carrier, "ours", 4, 0));
+	ASSERT_EQ(0, setsockopt(self->carrier, IPPROTO_UDP, UDP_CORK, &off, sizeof(off)));
+	ASSERT_EQ(7, recv(self->peer.fd, payload, 100, 0));
+	ASSERT_EQ(4, send(self->fd, "ours", 4, 0));
+	self->peer.rx.seq += 2;
+	ASSERT_EQ(4, dgram_recv(&self->peer, &type, payload));
+}
+
+/* Nor does UDP cut a record into what the carrier's program sends. */
+TEST_F(path, segments_of_the_carrier)
+{
+	int size = 100;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->carrier, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)));
+	ASSERT_EQ(1000, send(self->fd, data, 1000, 0));
+	ASSERT_EQ(1000, dgram_recv(&self->peer, &type, payload));
+}
+
 TEST_HARNESS_MAIN

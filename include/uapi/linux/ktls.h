@@ -96,7 +96,7 @@
  * as rfc9325 4.4 allows under one key (2^28 with GCM) end the direction: EBADMSG. After a
  * ChangeCipherSpec EKEYEXPIRED says that nothing is there but for the next TLS_RX, whose epoch
  * must be higher. Records of the epoch before are read for a minute more, those of the next wait
- * for its key (64, and a quarter of SO_RCVBUF, at most). When SO_RCVBUF is full, datagrams are
+ * for its key (64, and half of SO_RCVBUF, at most). When SO_RCVBUF is full, datagrams are
  * lost, as with UDP.
  *
  * shutdown(SHUT_WR) sends close_notify; UDP has nothing that would follow.
