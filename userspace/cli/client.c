@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "client.h"
+#include "log.h"
 #include "progress.h"
 
 #define HANDSHAKE_MS	60000
@@ -68,20 +68,11 @@ void client_time_out(const struct client *c)
 
 static void log_request(const struct client *c)
 {
-	double seconds = (double)(clock_ms() - c->request_ms) / 1000;
-	time_t now = time(NULL);
-	char date[32];
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	printf("%s %s ", date, c->name);
-	print_safely(stdout, c->request.method, strlen(c->request.method));
-	putchar(' ');
-	print_safely(stdout, c->request.target, strlen(c->request.target));
-	printf(" %d %llu %.3f %s %s %s\n", c->reply.status, (unsigned long long)c->body_sent,
-	       seconds, ktls_version(c->conn), ktls_cipher(c->conn),
-	       ktls_in_kernel(c->conn) ? "kernel" : "userspace");
+	log_line(&(struct log_entry){
+		.who = c->name, .method = c->request.method, .target = c->request.target,
+		.status = c->reply.status, .bytes = c->body_sent, .began_ms = c->request_ms,
+		.conn = c->conn,
+	});
 }
 
 /* ---- the states; each returns false when it waits for c->want ---- */

@@ -1,36 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "door.h"
 #include "gateway.h"
 #include "progress.h"
 #include "tls.h"
 
-#define EVENTS		64
 #define TURN		64	/* datagrams that one end moves before the others' turn */
 #define TICK_MS		1000
 #define DATAGRAM_MAX	65536
 
-struct link;
-
-/* Where an event comes from. */
-struct end {
-	struct link *link;	/* NULL: the listener, or the signals */
-	bool secure;
-};
-
 /* A DTLS peer and its plain side. */
 struct link {
 	struct link *next, **prev;
+	struct gateway *gateway;
+	struct source from_peer, from_plain;
 	struct ktls_conn *conn;
 	int plain;
-	struct end ends[2];
 	struct sockaddr_storage last;	/* who spoke last on a plain socket that is not connected */
 	socklen_t last_len;
 	bool connected, told_size, gone;
@@ -39,25 +29,14 @@ struct link {
 };
 
 struct gateway {
-	int epoll, signals;
-	bool quiet, stopping;
+	struct loop loop;
+	bool quiet;
 	int64_t idle_ms, ticked_ms;
-	struct ktls_listener *listener;
-	struct end door, bell;	/* of the listener and of the signals */
+	struct door door;
 	const struct endpoint *to;
 	struct link *links;
 	char datagram[DATAGRAM_MAX];
 };
-
-static bool watch(struct gateway *g, int fd, struct end *end)
-{
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = end };
-
-	if (!epoll_ctl(g->epoll, EPOLL_CTL_ADD, fd, &event))
-		return true;
-	complain("epoll: %s", strerror(errno));
-	return false;
-}
 
 static void drop_link(struct link *l)
 {
@@ -77,36 +56,6 @@ static void end_link(struct gateway *g, struct link *l, const char *why)
 		complain("%s: %s", l->name, why);
 	l->gone = true;
 	g->ticked_ms = 0;
-}
-
-static bool add_link(struct gateway *g, struct ktls_conn *conn, int plain, bool connected)
-{
-	struct link *l = calloc(1, sizeof(*l));
-
-	if (!l) {
-		complain("out of memory");
-		ktls_close(conn);
-		close(plain);
-		return false;
-	}
-	l->conn = conn;
-	l->plain = plain;
-	l->connected = connected;
-	l->heard_ms = clock_ms();
-	l->ends[0] = (struct end){ .link = l };
-	l->ends[1] = (struct end){ .link = l, .secure = true };
-	net_peer_name(ktls_poll_fd(conn), l->name);
-	l->next = g->links;
-	l->prev = &g->links;
-	if (l->next)
-		l->next->prev = &l->next;
-	g->links = l;
-	if (!g->quiet)
-		tls_describe(conn, l->name, false, stderr);
-	if (watch(g, plain, &l->ends[0]) && watch(g, ktls_poll_fd(conn), &l->ends[1]))
-		return true;
-	drop_link(l);
-	return false;
 }
 
 /* ---- datagrams ---- */
@@ -162,33 +111,64 @@ static bool from_plain(struct gateway *g, struct link *l)
 	return !l->gone;
 }
 
-static void run_link(struct gateway *g, const struct end *end)
+static void run_peer(struct source *source)
 {
-	struct link *l = end->link;
+	struct link *l = (struct link *)((char *)source - offsetof(struct link, from_peer));
 	int i;
 
-	for (i = 0; i < TURN && !l->gone; i++)
-		if (!(end->secure ? from_peer(g, l) : from_plain(g, l)))
-			return;
+	for (i = 0; i < TURN && !l->gone && from_peer(l->gateway, l); i++)
+		;
+}
+
+static void run_plain(struct source *source)
+{
+	struct link *l = (struct link *)((char *)source - offsetof(struct link, from_plain));
+	int i;
+
+	for (i = 0; i < TURN && !l->gone && from_plain(l->gateway, l); i++)
+		;
 }
 
 /* ---- peers ---- */
+
+static bool add_link(struct gateway *g, struct ktls_conn *conn, int plain, bool connected)
+{
+	struct link *l = calloc(1, sizeof(*l));
+
+	if (!l) {
+		complain("out of memory");
+		ktls_close(conn);
+		close(plain);
+		return false;
+	}
+	l->gateway = g;
+	l->conn = conn;
+	l->plain = plain;
+	l->connected = connected;
+	l->heard_ms = clock_ms();
+	l->from_peer.ready = run_peer;
+	l->from_plain.ready = run_plain;
+	net_peer_name(ktls_poll_fd(conn), l->name);
+	l->next = g->links;
+	l->prev = &g->links;
+	if (l->next)
+		l->next->prev = &l->next;
+	g->links = l;
+	if (!g->quiet)
+		tls_describe(conn, l->name, false, stderr);
+	if (loop_watch(&g->loop, plain, &l->from_plain) &&
+	    loop_watch(&g->loop, ktls_poll_fd(conn), &l->from_peer))
+		return true;
+	drop_link(l);
+	return false;
+}
 
 static void welcome(struct gateway *g)
 {
 	struct ktls_conn *conn;
 	int plain;
 
-	while (!g->stopping) {
-		conn = ktls_listener_accept(g->listener, 0);
-		if (!conn && errno == EAGAIN)
-			return;
-		if (!conn) {
-			complain("%s", ktls_last_error());
-			if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-				return;
-			continue;
-		}
+	while ((conn = door_next(&g->door))) {
 		plain = net_connect(g->to, SOCK_DGRAM);
 		if (plain >= 0)
 			add_link(g, conn, plain, true);
@@ -212,30 +192,11 @@ static void tick(struct gateway *g)
 	g->ticked_ms = now;
 }
 
-static int patience(const struct gateway *g)
+static void run(struct gateway *g)
 {
-	int wait = g->listener ? ktls_listener_timeout(g->listener) : -1;
-
-	return wait < 0 || wait > TICK_MS ? TICK_MS : wait;
-}
-
-static void loop(struct gateway *g)
-{
-	struct epoll_event events[EVENTS];
-	struct end *end;
-	int i, n;
-
-	while (!g->stopping && (g->listener || g->links)) {
-		n = epoll_wait(g->epoll, events, EVENTS, patience(g));
-		for (i = 0; i < n; i++) {
-			end = events[i].data.ptr;
-			if (end->link)
-				run_link(g, end);
-			else if (end == &g->bell)
-				g->stopping = true;
-		}
-		if (g->listener)
-			welcome(g);
+	while (!g->loop.stopping && (g->door.listener || g->links)) {
+		loop_wait(&g->loop, door_patience(&g->door, TICK_MS));
+		welcome(g);
 		if (clock_ms() - g->ticked_ms >= TICK_MS)
 			tick(g);
 	}
@@ -243,12 +204,11 @@ static void loop(struct gateway *g)
 
 enum status gateway_run(struct gateway *g)
 {
-	loop(g);
+	run(g);
 	while (g->links)
 		drop_link(g->links);
-	ktls_listener_close(g->listener);
-	close(g->signals);
-	close(g->epoll);
+	door_close(&g->door);
+	loop_close(&g->loop);
 	free(g);
 	return STATUS_OK;
 }
@@ -261,35 +221,22 @@ bool gateway_add(struct gateway *g, struct ktls_conn *conn, int plain)
 bool gateway_listen(struct gateway *g, SSL_CTX *ctx, int udp, unsigned int flags,
 		    const struct endpoint *to)
 {
-	set_nonblocking(udp);
 	g->to = to;
-	g->listener = ktls_listen(ctx, udp, flags);
-	if (g->listener)
-		return watch(g, udp, &g->door);
-	complain("%s", ktls_last_error());
-	return false;
+	return door_open(&g->door, &g->loop, ctx, udp, flags);
 }
 
 struct gateway *gateway_new(bool quiet, unsigned int idle_s)
 {
 	struct gateway *g = calloc(1, sizeof(*g));
-	sigset_t mask;
 
 	if (!g) {
 		complain("out of memory");
 		return NULL;
 	}
-	raise_file_limit();
-	sigemptyset(&mask);
-	sigaddset(&mask, SIGINT);
-	sigaddset(&mask, SIGTERM);
-	sigprocmask(SIG_BLOCK, &mask, NULL);
 	g->quiet = quiet;
 	g->idle_ms = (int64_t)idle_s * 1000;
-	g->epoll = epoll_create1(EPOLL_CLOEXEC);
-	g->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (g->epoll >= 0 && g->signals >= 0 && watch(g, g->signals, &g->bell))
+	if (loop_open(&g->loop))
 		return g;
-	gateway_run(g);
+	free(g);
 	return NULL;
 }

@@ -112,3 +112,16 @@ unsigned int read_count(const char *text)
 
 	return *end || n < 1 || n > INT_MAX ? 0 : (unsigned int)n;
 }
+
+uint64_t read_size(const char *text)
+{
+	static const char units[] = "KMG";
+	char *end;
+	unsigned long long n = strtoull(text, &end, 10);
+	const char *unit = *end ? strchr(units, *end) : NULL;
+	unsigned int shift = unit ? 10 * (unsigned int)(unit - units + 1) : 0;
+
+	if (*text < '0' || *text > '9' || (unit ? end[1] : *end) || n > (uint64_t)INT64_MAX >> shift)
+		return 0;
+	return n << shift;
+}

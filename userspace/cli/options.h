@@ -4,6 +4,7 @@
 #define KTLS_CLI_OPTIONS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct option {
 	const char *name;	/* NULL: a heading in the help */
@@ -28,6 +29,8 @@ int parse_options(int argc, char **argv, const struct usage *usage);
 
 /* A number from 1 on; 0: it is none. */
 unsigned int read_count(const char *text);
+/* The same, in bytes, K, M or G (of 1024); at most INT64_MAX. */
+uint64_t read_size(const char *text);
 
 /* Complains, points to the help and exits with STATUS_USAGE. */
 void misused(const char *verb, const char *format, ...)
