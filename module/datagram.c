@@ -62,12 +62,25 @@ int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u
 	return seen ?: KTLS_OURS;
 }
 
-static bool has_memory(const struct ktls_sock *ks, const struct sk_buff *skb)
+/* Whether there was room for it. */
+static bool own(struct ktls_sock *ks, struct sk_buff *skb)
 {
 	int used = atomic_read(&ks->sk.sk_rmem_alloc);
 
 	/* As UDP: one datagram is taken, however large. */
-	return !used || used + (int)skb->truesize <= READ_ONCE(ks->sk.sk_rcvbuf);
+	if (used && used + (int)skb->truesize > READ_ONCE(ks->sk.sk_rcvbuf))
+		return false;
+	skb_dst_drop(skb);
+	skb->dev = NULL;
+	skb_set_owner_r(skb, &ks->sk);
+	return true;
+}
+
+static void drop_overflow(struct ktls_sock *ks, struct sk_buff *skb)
+{
+	atomic64_inc(&ks->rx.overflows);
+	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_OVERFLOW);
+	kfree_skb(skb);
 }
 
 /**
@@ -81,15 +94,12 @@ static bool has_memory(const struct ktls_sock *ks, const struct sk_buff *skb)
 void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen)
 {
 	struct ktls_rx *rx = &ks->rx;
-	bool taken = false;
+	bool taken;
 
-	skb_dst_drop(skb);
-	skb->dev = NULL;
 	spin_lock_bh(&rx->datagrams.lock);
-	if (!rx->closed && has_memory(ks, skb)) {
-		skb_set_owner_r(skb, &ks->sk);
+	taken = !rx->closed && own(ks, skb);
+	if (taken) {
 		__skb_queue_tail(&rx->datagrams, skb);
-		taken = true;
 		if ((seen & KTLS_CONTROL_IN) && READ_ONCE(rx->mode) == KTLS_CONTROL_QUEUE)
 			mod_delayed_work(ktls_workqueue, &rx->work, 0);
 	}
@@ -98,9 +108,44 @@ void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen)
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 		return;
 	}
-	atomic64_inc(&rx->overflows);
-	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_OVERFLOW);
-	kfree_skb(skb);
+	drop_overflow(ks, skb);
+}
+
+/**
+ * ktls_datagram_take() - take a datagram that had waited on the carrier
+ * @ks: socket
+ * @skb: its payload; freed when there is no room
+ *
+ * It is read after ktls_datagram_put_first().
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_datagram_take(struct ktls_sock *ks, struct sk_buff *skb)
+{
+	lockdep_assert_held(&ks->rx.dir.lock);
+	if (own(ks, skb))
+		__skb_queue_tail(&ks->rx.early, skb);
+	else
+		drop_overflow(ks, skb);
+}
+
+/**
+ * ktls_datagram_put_first() - what was taken or prepended comes before what has arrived since
+ * @ks: socket
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_datagram_put_first(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	lockdep_assert_held(&rx->dir.lock);
+	spin_lock_bh(&rx->datagrams.lock);
+	skb_queue_splice_init(&rx->early, &rx->datagrams);
+	spin_unlock_bh(&rx->datagrams.lock);
+	rx->ahead_bytes = 0;
+	if (rx->mode == KTLS_CONTROL_QUEUE)
+		mod_delayed_work(ktls_workqueue, &rx->work, 0);
 }
 
 /**
@@ -463,7 +508,10 @@ void ktls_datagram_late_work(struct work_struct *work)
 		queue_rcu_work(ktls_workqueue, &ks->rx.late);
 		return;
 	}
-	if (ks->carrier.sk && ks->rx.dir.key)
+	if (ks->carrier.sk && ks->rx.dir.key) {
 		ktls_udp_drain(ks);
+		ktls_datagram_put_first(ks);
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+	}
 	mutex_unlock(&ks->rx.dir.lock);
 }

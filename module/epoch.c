@@ -27,11 +27,8 @@ struct ktls_key *ktls_epoch_begin(struct ktls_sock *ks, struct ktls_key *old)
 	rx->previous_until = jiffies + KTLS_PREVIOUS_EPOCH;
 	WRITE_ONCE(rx->epoch, ktls_record_epoch(rx->dir.seq));
 	WRITE_ONCE(rx->hold, false);
-	spin_lock_bh(&rx->datagrams.lock);
-	skb_queue_splice_init(&rx->early, &rx->datagrams);
-	spin_unlock_bh(&rx->datagrams.lock);
-	rx->ahead_bytes = 0;
 	ktls_udp_drain(ks);
+	ktls_datagram_put_first(ks);
 	if (!old)
 		queue_rcu_work(ktls_workqueue, &rx->late);
 	return oldest;

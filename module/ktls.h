@@ -446,6 +446,8 @@ enum {
 int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u32 offset);
 int ktls_datagram_arrived(struct ktls_sock *ks, struct sk_buff *skb);
 void ktls_datagram_queue(struct ktls_sock *ks, struct sk_buff *skb, int seen);
+void ktls_datagram_take(struct ktls_sock *ks, struct sk_buff *skb);
+void ktls_datagram_put_first(struct ktls_sock *ks);
 int ktls_datagram_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len);
 void ktls_datagram_open_queue(struct ktls_sock *ks);
 void ktls_datagram_close_queue(struct ktls_sock *ks);

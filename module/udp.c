@@ -526,11 +526,11 @@ static bool take_over(struct ktls_sock *ks, struct sk_buff *skb)
 	if (!clone)
 		return false;
 	if (seen & KTLS_FOREIGN) {
-		ktls_datagram_queue(ks, clone, seen);
+		ktls_datagram_take(ks, clone);
 		return false;
 	}
 	if (unqueue(ks->carrier.sk, skb))
-		ktls_datagram_queue(ks, clone, seen);
+		ktls_datagram_take(ks, clone);
 	else
 		kfree_skb(clone);
 	return true;
@@ -540,7 +540,8 @@ static bool take_over(struct ktls_sock *ks, struct sk_buff *skb)
  * ktls_udp_drain() - what came before there was a key
  * @ks: bound datagram socket with an RX key
  *
- * Takes the association's records from the carrier's queue; other datagrams stay.
+ * Takes the association's records from the carrier's queue (ktls_datagram_take()); other
+ * datagrams stay.
  *
  * Context: process, rx.dir.lock held.
  */
