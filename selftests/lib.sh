@@ -75,9 +75,11 @@ ends_with() {
 
 # ---- what is sent, and with which name ----
 
-# certificate NAME: NAME.pem and NAME.key, for localhost, signed by itself
+# certificate NAME [rsa]: NAME.pem and NAME.key, for localhost, signed by itself
 certificate() {
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+	local key=(ec -pkeyopt ec_paramgen_curve:P-256)
+	[ "${2-}" != rsa ] || key=(rsa:2048)
+	openssl req -x509 -newkey "${key[@]}" -nodes -days 2 \
 		-keyout "$1.key" -out "$1.pem" -subj "/CN=$1" \
 		-addext subjectAltName=DNS:localhost 2>openssl.err || { cat openssl.err; exit 1; }
 }
@@ -133,7 +135,10 @@ ended() {
 	return $status
 }
 
-listens() { grep -qE "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$1") [0-9A-F:]+ 0A " /proc/net/tcp{,6}; }
+# A state of TCP or, of UDP, not connected.
+listens() {
+	grep -qE "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$1") [0-9A-F:]+ 0[A7] " /proc/net/{tcp,udp}{,6}
+}
 
 # start_at PORT NAME COMMAND...: and waits until it listens there
 start_at() {
@@ -146,12 +151,13 @@ start_at() {
 # ---- /proc/net/ktls_stat, without a process for each figure: they are slow in a guest ----
 
 declare -A before=() grown=()
+counters=/proc/net/ktls_stat
 
 # To grown, what has come to each counter since mark. The file is read at once: read alone
 # would seek back, in a text that has other lengths by then.
 measure() {
 	local lines line name
-	mapfile -t lines </proc/net/ktls_stat
+	mapfile -t lines <"$counters"
 	for line in "${lines[@]}"; do
 		name=${line%%[[:space:]]*}
 		grown[$name]=$((${line##*[[:space:]]} - ${before[$name]-0}))
