@@ -92,6 +92,25 @@ int dtls_pair(int family, uint16_t cipher, int *fd, int *other)
 	return *fd < 0 || *other < 0 ? -1 : 0;
 }
 
+/* Another peer of a carrier that is not connected; both sides have the keys. */
+int associate(int port, struct association *a, uint16_t cipher, int seed)
+{
+	struct sockaddr_in6 name, peer_name;
+	socklen_t len = sizeof(name), peer_len = sizeof(peer_name);
+
+	if (getsockname(port, (void *)&name, &len))
+		return -1;
+	a->peer.fd = udp_socket(name.sin6_family);
+	a->fd = dtls_attach(port);
+	if (connect(a->peer.fd, (void *)&name, len) ||
+	    getsockname(a->peer.fd, (void *)&peer_name, &peer_len) ||
+	    connect(a->fd, (void *)&peer_name, peer_len))
+		return -1;
+	dtls_keys_make(&a->peer.tx, cipher, 2 * seed);
+	dtls_keys_make(&a->peer.rx, cipher, 2 * seed + 1);
+	return tls_key(a->fd, TLS_TX, &a->peer.rx) || tls_key(a->fd, TLS_RX, &a->peer.tx);
+}
+
 /* The next record in @out; its length. */
 ssize_t dgram_seal(struct peer *peer, uint8_t type, const void *payload, size_t len, uint8_t *out)
 {

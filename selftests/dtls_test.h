@@ -17,12 +17,19 @@
 #define EPOCH(n)	((uint64_t)(n) << 48)
 #define DATAGRAM_MAX	65535
 
+/* One of those that share a port, and its peer. */
+struct association {
+	int fd;
+	struct peer peer;
+};
+
 int udp_socket(int family);
 int udp_pair(int family, int fds[2]);
 int dtls_attach(int carrier);
 void dtls_keys_make(struct keys *keys, uint16_t cipher, uint8_t seed);
 int dtls_over(int fds[2], uint16_t cipher, int *fd, int *carrier, struct peer *peer);
 int dtls_pair(int family, uint16_t cipher, int *fd, int *other);
+int associate(int port, struct association *a, uint16_t cipher, int seed);
 ssize_t dgram_seal(struct peer *peer, uint8_t type, const void *payload, size_t len, uint8_t *out);
 int dgram_send(struct peer *peer, uint8_t type, const void *payload, size_t len);
 int dgram_send_seq(struct peer *peer, uint64_t seq, const void *payload, size_t len);
