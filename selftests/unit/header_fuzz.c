@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* libFuzzer: any header, under any cipher, is refused or makes sense. */
+#include <linux/ktls.h>
 #include <linux/tls.h>
 #include <stdlib.h>
 
@@ -31,20 +32,24 @@ static void judge(const struct ktls_format *format, const struct ktls_cipher *ci
 	check(!memcmp(out, bytes, format->header_len));
 }
 
-/* The first byte chooses the cipher, the next five are the header, the rest a payload. */
+/*
+ * The first byte chooses the version and the cipher; then come a header, five bytes or
+ * thirteen, and a payload.
+ */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct ktls_format *format = ktls_record_format(TLS_1_2_VERSION);
+	const struct ktls_format *format;
 	u8 *copy;
 
-	if (size < 1u + KTLS_HEADER_LEN)
+	format = ktls_record_format(size && data[0] & 0x80 ? DTLS_1_2_VERSION : TLS_1_2_VERSION);
+	if (size < 1u + format->header_len)
 		return 0;
 	/* A copy of its exact size, so that the sanitizer sees one byte too many. */
-	copy = malloc(KTLS_HEADER_LEN);
-	memcpy(copy, data + 1, KTLS_HEADER_LEN);
+	copy = malloc(format->header_len);
+	memcpy(copy, data + 1, format->header_len);
 	judge(format, ktls_cipher_find(TLS_CIPHER_AES_GCM_128 + data[0] % 4), copy);
 	free(copy);
-	ktls_record_is_close_notify(data[1], data + 1 + KTLS_HEADER_LEN,
-				    size - 1 - KTLS_HEADER_LEN);
+	ktls_record_is_close_notify(data[1], data + 1 + format->header_len,
+				    size - 1 - format->header_len);
 	return 0;
 }

@@ -102,8 +102,8 @@ static void take_keys(struct session *s, u16 id)
 	u8 block[2 * (32 + 12)];
 	size_t key_len, fixed_len;
 
-	sealer_make(&s->to_server, id, 1);
-	sealer_make(&s->to_client, id, 2);
+	sealer_make(&s->to_server, TLS_1_2_VERSION, id, 1);
+	sealer_make(&s->to_client, TLS_1_2_VERSION, id, 2);
 	key_len = s->to_server.cipher->key_len;
 	fixed_len = KTLS_NONCE_LEN - s->to_server.cipher->explicit_len;
 	key_block(s->client, block, 2 * (key_len + fixed_len));

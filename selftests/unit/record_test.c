@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* module/record.c: headers and their limits, nonces, additional data. */
+#include <linux/ktls.h>
 #include <linux/tls.h>
 
 #include "record.h"
@@ -7,7 +8,8 @@
 
 static const u16 ids[] = { TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256,
 			   TLS_CIPHER_CHACHA20_POLY1305, TLS_CIPHER_AES_CCM_128 };
-static const struct ktls_format *tls12;
+/* The version under test. */
+static const struct ktls_format *format;
 
 static void formats(void)
 {
@@ -15,16 +17,24 @@ static void formats(void)
 
 	for (version = 0; version <= 0xffff; version++)
 		found += !!ktls_record_format((u16)version);
-	tap(found == 1 && tls12 && tls12->version == 0x0303 && tls12->header_len == 5 &&
-	    tls12->stream, "TLS 1.2 is the one version", "");
+	tap(found == 2, "two versions", "");
+	format = ktls_record_format(TLS_1_2_VERSION);
+	tap(format && format->version == 0x0303 && format->header_len == 5 &&
+	    format->length_at == 3 && format->stream && format->seq_max == ~0ull, "TLS 1.2", "");
+	format = ktls_record_format(DTLS_1_2_VERSION);
+	tap(format && format->version == 0xfefd && format->header_len == 13 &&
+	    format->length_at == 11 && !format->stream && format->seq_max == 0xffffffffffff,
+	    "DTLS 1.2", "");
 }
 
 static int parse(const struct ktls_cipher *cipher, unsigned int len, u16 version,
 		 struct ktls_header *header)
 {
-	u8 bytes[5] = { 23, (u8)(version >> 8), (u8)version, (u8)(len >> 8), (u8)len };
+	u8 bytes[KTLS_HEADER_MAX] = { 23, (u8)(version >> 8), (u8)version };
 
-	return ktls_record_parse(tls12, cipher, bytes, header);
+	bytes[format->length_at] = (u8)(len >> 8);
+	bytes[format->length_at + 1] = (u8)len;
+	return ktls_record_parse(format, cipher, bytes, header);
 }
 
 /* rfc5246 6.2.3, rfc5288 3: every length that the header can say. */
@@ -35,12 +45,12 @@ static void lengths(const struct ktls_cipher *cipher)
 
 	for (len = 0; len <= 0xffff; len++) {
 		int expected = len < overhead ? -EBADMSG : len > 16384 + overhead ? -EMSGSIZE : 0;
-		int result = parse(cipher, len, 0x0303, &header);
+		int result = parse(cipher, len, format->version, &header);
 
 		wrong += result != expected;
 		if (!result)
 			wrong += header.payload_len != len - overhead ||
-				 header.record_len != 5 + len || header.type != 23;
+				 header.record_len != format->header_len + len || header.type != 23;
 	}
 	tap(!wrong, "every length", cipher->name);
 }
@@ -52,7 +62,7 @@ static void versions(const struct ktls_cipher *cipher)
 
 	for (version = 0; version <= 0xffff; version++)
 		wrong += parse(cipher, 100, (u16)version, &header) !=
-			 (version == 0x0303 ? 0 : -EINVAL);
+			 (version == format->version ? 0 : -EINVAL);
 	tap(!wrong, "every version", cipher->name);
 }
 
@@ -68,32 +78,37 @@ static void first_fault(const struct ktls_cipher *cipher)
 /* What is written parses to what was asked for. */
 static void prefixes(const struct ktls_cipher *cipher)
 {
-	size_t len, wrong = 0, prefix_len = 5u + cipher->explicit_len;
+	size_t len, wrong = 0, prefix_len = format->header_len + cipher->explicit_len;
+	u64 seq = 0x0102030405060708;
 	u8 out[KTLS_PREFIX_MAX + 1];
 	struct ktls_header header;
 
 	for (len = 0; len <= 16384; len++) {
 		memset(out, 0xee, sizeof(out));
-		wrong += ktls_record_prefix(tls12, cipher, 0, (u8)len, len, ~0ull - len, out) !=
+		wrong += ktls_record_prefix(format, cipher, seq, (u8)len, len, ~0ull - len, out) !=
 			 prefix_len;
 		wrong += out[prefix_len] != 0xee || out[0] != (u8)len;
-		wrong += ktls_record_parse(tls12, cipher, out, &header) ||
-			 header.payload_len != len || header.type != (u8)len;
+		wrong += ktls_record_parse(format, cipher, out, &header) ||
+			 header.payload_len != len || header.type != (u8)len ||
+			 header.seq != (format->stream ? 0 : seq) ||
+			 ktls_record_len(format, out) != header.record_len;
 		if (cipher->explicit_len)
-			wrong += ktls_get_be64(out + 5) != ~0ull - len;
+			wrong += ktls_get_be64(out + format->header_len) != ~0ull - len;
 	}
-	wrong += ktls_record_prefix_len(tls12, cipher) != prefix_len;
+	wrong += ktls_record_prefix_len(format, cipher) != prefix_len;
 	tap(!wrong, "headers round trip", cipher->name);
 }
 
-/* rfc5246 6.2.3.3: seq_num + type + version + length, all big-endian. */
+/* rfc5246 6.2.3.3, rfc6347 4.1.2.1: seq_num + type + version + length, all big-endian. */
 static void additional_data(void)
 {
-	static const u8 expected[13] = { 1, 2, 3, 4, 5, 6, 7, 8, 22, 3, 3, 0x3f, 0xff };
+	u8 expected[13] = { 1, 2, 3, 4, 5, 6, 7, 8, 22, [11] = 0x3f, 0xff };
 	u8 out[KTLS_AAD_MAX];
 
-	tap(ktls_record_aad(tls12, 0x0102030405060708, 22, 0x3fff, out) == 13 &&
-	    !memcmp(out, expected, 13), "additional data", "");
+	ktls_put_be16(expected + 9, format->version);
+
+	tap(ktls_record_aad(format, 0x0102030405060708, 22, 0x3fff, out) == 13 &&
+	    !memcmp(out, expected, 13), "additional data", format->name);
 }
 
 static bool iv_is(u16 id, u64 seq, const u8 *expected)
@@ -147,12 +162,25 @@ static void close_notify(void)
 	    !ktls_record_is_close_notify(21, warning, 3), "close_notify", "");
 }
 
-int main(void)
+/* rfc7983 7, and what a header says of epoch and number. */
+static void datagrams(void)
+{
+	static const u8 header[13] = { 22, 0xfe, 0xfd, 0xff, 0xfe, 1, 2, 3, 4, 5, 6 };
+	int first, found = 0;
+
+	for (first = 0; first < 256; first++)
+		found += ktls_record_is_dtls((u8)first);
+	tap(found == 44 && ktls_record_is_dtls(20) && ktls_record_is_dtls(63), "first bytes", "");
+	tap(ktls_record_seq(header) == 0xfffe010203040506 &&
+	    ktls_record_epoch(ktls_record_seq(header)) == 0xfffe, "epoch and number", "");
+}
+
+static void of_version(u16 version)
 {
 	size_t i;
 
-	tls12 = ktls_record_format(TLS_1_2_VERSION);
-	formats();
+	format = ktls_record_format(version);
+	printf("# %s\n", format->name);
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
 		const struct ktls_cipher *cipher = ktls_cipher_find(ids[i]);
 
@@ -162,6 +190,14 @@ int main(void)
 		prefixes(cipher);
 	}
 	additional_data();
+}
+
+int main(void)
+{
+	formats();
+	of_version(TLS_1_2_VERSION);
+	of_version(DTLS_1_2_VERSION);
+	datagrams();
 	explicit_nonces();
 	implicit_nonces();
 	close_notify();

@@ -14,11 +14,12 @@ struct sealer {
 	struct keys keys;
 };
 
-static inline void sealer_make(struct sealer *s, u16 id, u8 seed)
+static inline void sealer_make(struct sealer *s, u16 version, u16 id, u8 seed)
 {
-	s->format = ktls_record_format(TLS_1_2_VERSION);
+	s->format = ktls_record_format(version);
 	s->cipher = ktls_cipher_find(id);
 	keys_make(&s->keys, id, seed);
+	s->keys.dtls = !s->format->stream;
 }
 
 static inline bool sealer_crypt(struct sealer *s, u8 *record, u8 type, size_t len, const u8 *in,
@@ -56,6 +57,8 @@ static inline int sealer_open(struct sealer *s, u8 *record, size_t len, u8 *payl
 		return result;
 	if (header.record_len != len)
 		return -EMSGSIZE;
+	if (!s->format->stream)
+		s->keys.seq = header.seq;
 	if (!sealer_crypt(s, record, header.type, header.payload_len, record + at, payload,
 			  record + len - KTLS_TAG_LEN, false))
 		return -EBADMSG;
