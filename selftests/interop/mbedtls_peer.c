@@ -78,6 +78,8 @@ static void configure(struct peer *p, const struct arguments *args)
 	mbedtls_ssl_conf_rng(config, mbedtls_ctr_drbg_random, &p->random);
 	mbedtls_ssl_conf_ciphersuites(config, p->suites);
 	mbedtls_ssl_conf_read_timeout(config, PATIENCE_MS);
+	/* Nothing is lost: what takes long is said once more for nothing. */
+	mbedtls_ssl_conf_handshake_timeout(config, PATIENCE_MS / 4, PATIENCE_MS);
 	if (args->endpoint == MBEDTLS_SSL_IS_CLIENT) {
 		mbedtls_ssl_conf_ca_chain(config, &p->certificate, NULL);
 		mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_REQUIRED);
