@@ -44,7 +44,7 @@ static bool receive(struct guest *g)
 	} else {
 		guest_end(g, n ? ktls_error(g->conn) : NULL);
 	}
-	return !g->gone;
+	return true;
 }
 
 static void run_guest(struct source *source)
@@ -52,7 +52,7 @@ static void run_guest(struct source *source)
 	struct guest *g = (struct guest *)source;
 	int i;
 
-	for (i = 0; i < TURN && receive(g); i++)
+	for (i = 0; i < TURN && !g->gone && receive(g); i++)
 		;
 }
 

@@ -159,7 +159,9 @@ static void join(struct guest *guest)
 	const struct stream *s = stream_of(guest);
 
 	l->began_ms = clock_ms();
-	l->size = s->options->size ? s->options->size : ktls_payload_max(guest->conn);
+	l->size = ktls_payload_max(guest->conn);
+	if (s->options->size && s->options->size < l->size)
+		l->size = s->options->size;
 	guest->hall->due_ms = 0;
 }
 
