@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "datagram.h"
 #include "dtls.h"
@@ -13,6 +14,7 @@
 #define OVERHEAD6	(40 + 8)
 #define EARLY_MAX	16384
 
+/* 0: unknown. */
 static int path_mtu(int fd, int family)
 {
 	int mtu = 0;
@@ -23,16 +25,30 @@ static int path_mtu(int fd, int family)
 	return ret ? 0 : mtu;
 }
 
+/* Only a connected socket knows its path: another one that is connected to the peer. */
+static int shared_path_mtu(const struct ktls_wire *wire)
+{
+	int family = wire->peer.ss_family, mtu = 0;
+	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (!connect(fd, (const struct sockaddr *)&wire->peer, wire->peer_len))
+		mtu = path_mtu(fd, family);
+	close(fd);
+	return mtu;
+}
+
 size_t ktls_datagram_room(const struct ktls_wire *wire)
 {
 	struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
 	socklen_t len = sizeof(addr);
 	int mtu, overhead;
 
-	if (wire->shared || getsockname(wire->fd, (struct sockaddr *)&addr, &len) ||
+	if (getsockname(wire->fd, (struct sockaddr *)&addr, &len) ||
 	    (addr.ss_family != AF_INET && addr.ss_family != AF_INET6))
 		return DATAGRAM_SAFE;
-	mtu = path_mtu(wire->fd, addr.ss_family);
+	mtu = wire->shared ? shared_path_mtu(wire) : path_mtu(wire->fd, addr.ss_family);
 	overhead = addr.ss_family == AF_INET6 ? OVERHEAD6 : OVERHEAD4;
 	return mtu > overhead ? (size_t)(mtu - overhead) : DATAGRAM_SAFE;
 }

@@ -297,6 +297,7 @@ static int greet(struct ktls_listener *l, const struct sockaddr_storage *name, s
 	ERR_clear_error();
 	if (ret > 0) {
 		l->next = NULL;
+		ktls_limit_datagrams(conn, ktls_datagram_room(wire));
 		return admit(l, conn, out);
 	}
 	(void)BIO_reset(wire->rbio);
