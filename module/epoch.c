@@ -323,10 +323,10 @@ int ktls_epoch_open_next(struct ktls_sock *ks)
 		drop_rest(ks, -EMSGSIZE, seq);
 	else if (early)
 		hold(ks, take_record(ks, len), seq);
-	else if (is_fresh(ks, key, seq))
-		return open_fresh(ks, key, raw);
-	else
+	else if (!is_fresh(ks, key, seq))
 		/* What follows a handshake's record without a key, a Finished, may be ours. */
 		skip(rx, len);
+	else
+		return open_fresh(ks, key, raw);
 	return 0;
 }
