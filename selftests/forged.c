@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * DTLS beside a flood of what nobody sealed: a million forgeries, and a whole capture sent
- * again. timeout=600
+ * DTLS beside a flood of what nobody sealed: a million forgeries, as many as a key bears, and
+ * a whole capture sent again. timeout=900
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
@@ -11,6 +11,7 @@
 #define BATCH		40	/* forgeries that UDP cuts apart */
 #define FORGED_LEN	64
 #define CAPTURE		3000
+#define CCM_FAILURES	(1 << 23)	/* the fewest that a cipher here bears */
 
 static uint8_t payload[DATAGRAM_MAX];
 
@@ -136,6 +137,52 @@ TEST_F_TIMEOUT(forged, capture_again, 100)
 	EXPECT_EQ(4 * CAPTURE, info.rx_replayed + info.rx_too_old + info.rx_bad_tag);
 	ASSERT_EQ(0, dgram_send(&self->peer, DATA, &i, sizeof(i)));
 	EXPECT_EQ(sizeof(got), recv(self->fd, &got, sizeof(got), 0));
+}
+
+FIXTURE(key) { int fd; int carrier; struct peer peer; };
+
+FIXTURE_SETUP(key)
+{
+	int fds[2];
+
+	ASSERT_EQ(0, udp_pair(AF_INET, fds));
+	ASSERT_EQ(0, dtls_over(fds, TLS_CIPHER_AES_CCM_128, &self->fd, &self->carrier,
+			       &self->peer));
+}
+
+FIXTURE_TEARDOWN(key)
+{
+	close(self->fd);
+	close(self->carrier);
+	close(self->peer.fd);
+}
+
+/* rfc9325 4.4, rfc9147 4.5.3: who may guess without end is right some day. */
+TEST_F_TIMEOUT(key, bears_so_many, 800)
+{
+	uint8_t batch[BATCH * FORGED_LEN], *record = batch;
+	struct ktls_info info;
+	int segment, i, n;
+	size_t len;
+
+	len = dgram_seal(&self->peer, DATA, "x", 1, record);
+	record[len - 1] ^= 1;
+	for (i = 1; i < BATCH; i++)
+		memcpy(batch + i * len, record, len);
+	segment = len;
+	ASSERT_EQ(0, setsockopt(self->peer.fd, IPPROTO_UDP, UDP_SEGMENT, &segment,
+				sizeof(segment)));
+	for (n = BATCH; n < CCM_FAILURES; n += BATCH) {
+		ASSERT_EQ(BATCH * len, send(self->peer.fd, batch, BATCH * len, 0));
+		ASSERT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
+	}
+	ASSERT_EQ(BATCH * len, send(self->peer.fd, batch, BATCH * len, 0));
+	EXPECT_EQ(-EBADMSG, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(CCM_FAILURES, info.rx_bad_tag);
+	EXPECT_EQ(KTLS_F_RX_DEAD, info.flags & KTLS_F_RX_DEAD);
+	/* The other direction has keys of its own. */
+	EXPECT_EQ(1, send(self->fd, "x", 1, 0));
 }
 
 TEST_HARNESS_MAIN
