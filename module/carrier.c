@@ -84,14 +84,15 @@ static int tell_ulp(char __user *value, int __user *len)
 	return 0;
 }
 
-static int answer_option(struct sock *csk, int level, int name, char __user *value,
-			 int __user *len, bool own_rx)
+static int guarded_getsockopt(struct sock *csk, int level, int name, char __user *value,
+			      int __user *len)
 {
 	int version = csk->sk_family == AF_INET6 ? KTLS_IPV6 : KTLS_IPV4;
 	int ret;
 
 	/* It reads the queue. */
-	if (level == SOL_TCP && name == TCP_ZEROCOPY_RECEIVE && own_rx)
+	if (level == SOL_TCP && name == TCP_ZEROCOPY_RECEIVE &&
+	    READ_ONCE(csk->sk_prot)->recvmsg == refuse_recvmsg)
 		return -EBUSY;
 	if (!try_module_get(THIS_MODULE))
 		return -EBUSY;
@@ -103,27 +104,13 @@ static int answer_option(struct sock *csk, int level, int name, char __user *val
 	return ret;
 }
 
-static int guarded_getsockopt(struct sock *csk, int level, int name, char __user *value,
-			      int __user *len)
-{
-	return answer_option(csk, level, name, value, len, false);
-}
-
-static int guarded_getsockopt_rx(struct sock *csk, int level, int name, char __user *value,
-				 int __user *len)
-{
-	return answer_option(csk, level, name, value, len, true);
-}
-
 static void make_guard(struct proto *guard, const struct proto *original, unsigned int owned)
 {
 	*guard = *original;
 	guard->disconnect = refuse_disconnect;
 	guard->getsockopt = guarded_getsockopt;
-	if (owned & KTLS_OWN_RX) {
+	if (owned & KTLS_OWN_RX)
 		guard->recvmsg = refuse_recvmsg;
-		guard->getsockopt = guarded_getsockopt_rx;
-	}
 	if (owned & KTLS_OWN_TX) {
 		guard->sendmsg = refuse_sendmsg;
 #ifdef KTLS_HAVE_SENDPAGE

@@ -592,7 +592,7 @@ void ktls_rx_work(struct work_struct *work)
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);
-	if (!left && !ret)
+	if (ks->rx.chore && !ret)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	if (ret == -ENOMEM)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
