@@ -116,7 +116,7 @@ static ssize_t send_datagram(struct ktls_conn *conn, const void *data, size_t le
 	if (ret)
 		return ret;
 	if (len > user_payload_max(conn))
-		return ktls_fail(conn, EMSGSIZE, "a datagram is longer than the path takes: %zu bytes",
+		return ktls_fail(conn, EMSGSIZE, "the datagram is too long: at most %zu bytes fit",
 				 user_payload_max(conn));
 	ret = seal(conn, data, len);
 	if (ret)

@@ -173,7 +173,7 @@ static int explain_send(struct ktls_conn *conn, int err)
 	case ECONNRESET:
 		return ktls_fail(conn, err, "the peer reset the connection");
 	case EMSGSIZE:
-		return ktls_fail(conn, err, "a datagram is longer than the path takes: %zu bytes",
+		return ktls_fail(conn, err, "the datagram is too long: at most %zu bytes fit",
 				 ktls_payload_max(conn));
 	case EBADMSG:
 		return ktls_fail(conn, err, "all sequence numbers of the key are used: reconnect");
