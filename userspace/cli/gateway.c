@@ -8,6 +8,7 @@
 #include "door.h"
 #include "gateway.h"
 #include "progress.h"
+#include "relay.h"
 #include "tls.h"
 
 #define TURN		64	/* datagrams that one end moves before the others' turn */
@@ -31,7 +32,8 @@ struct link {
 struct gateway {
 	struct loop loop;
 	bool quiet;
-	int64_t idle_ms, ticked_ms;
+	enum status status;
+	int64_t idle_ms, ticked_ms;	/* idle_ms 0: for ever */
 	struct door door;
 	const struct endpoint *to;
 	struct link *links;
@@ -49,10 +51,17 @@ static void drop_link(struct link *l)
 	free(l);
 }
 
-/* Events behind the present one may be of it: it goes when they are done. */
-static void end_link(struct gateway *g, struct link *l, const char *why)
+/*
+ * Events behind the present one may be of it: it goes when they are done. One that ends the
+ * gateway is the gateway's failure.
+ */
+static void end_link(struct gateway *g, struct link *l, enum status status, const char *why)
 {
-	if (!g->quiet)
+	bool last = !g->door.listener;
+
+	if (last)
+		g->status = status;
+	if (last || !g->quiet)
 		complain("%s: %s", l->name, why);
 	l->gone = true;
 	g->ticked_ms = 0;
@@ -83,7 +92,10 @@ static bool from_peer(struct gateway *g, struct link *l)
 	/* What ICMP says of one datagram is no verdict on the next. */
 	if (n == -ECONNREFUSED || n == -EHOSTUNREACH)
 		return true;
-	end_link(g, l, n ? ktls_error(l->conn) : "has closed");
+	if (n)
+		end_link(g, l, status_of((int)n), ktls_error(l->conn));
+	else
+		end_link(g, l, STATUS_NETWORK, "has closed");
 	return false;
 }
 
@@ -107,7 +119,7 @@ static bool from_plain(struct gateway *g, struct link *l)
 		complain("%s: %s", l->name, ktls_error(l->conn));
 	}
 	if (n == -EPIPE || n == -EBADMSG)
-		end_link(g, l, ktls_error(l->conn));
+		end_link(g, l, status_of((int)n), ktls_error(l->conn));
 	return !l->gone;
 }
 
@@ -184,8 +196,8 @@ static void tick(struct gateway *g)
 
 	for (l = g->links; l; l = next) {
 		next = l->next;
-		if (!l->gone && now - l->heard_ms > g->idle_ms)
-			end_link(g, l, "nothing heard for long");
+		if (!l->gone && g->idle_ms && now - l->heard_ms > g->idle_ms)
+			end_link(g, l, STATUS_NETWORK, "nothing heard for long");
 		if (l->gone)
 			drop_link(l);
 	}
@@ -204,13 +216,16 @@ static void run(struct gateway *g)
 
 enum status gateway_run(struct gateway *g)
 {
+	enum status status;
+
 	run(g);
+	status = g->status;
 	while (g->links)
 		drop_link(g->links);
 	door_close(&g->door);
 	loop_close(&g->loop);
 	free(g);
-	return STATUS_OK;
+	return status;
 }
 
 bool gateway_add(struct gateway *g, struct ktls_conn *conn, int plain)

@@ -105,12 +105,19 @@ int parse_options(int argc, char **argv, const struct usage *usage)
 	return i;
 }
 
-unsigned int read_count(const char *text)
+int read_number(const char *text)
 {
 	char *end;
 	long n = strtol(text, &end, 10);
 
-	return *end || n < 1 || n > INT_MAX ? 0 : (unsigned int)n;
+	return end == text || *end || n < 0 || n > INT_MAX ? -1 : (int)n;
+}
+
+unsigned int read_count(const char *text)
+{
+	int n = read_number(text);
+
+	return n < 1 ? 0 : (unsigned int)n;
 }
 
 uint64_t read_size(const char *text)

@@ -27,7 +27,9 @@ struct usage {
  */
 int parse_options(int argc, char **argv, const struct usage *usage);
 
-/* A number from 1 on; 0: it is none. */
+/* A number from 0 on; -1: it is none. */
+int read_number(const char *text);
+/* The same from 1 on; 0: it is none. */
 unsigned int read_count(const char *text);
 /* The same, in bytes, K, M or G (of 1024); at most INT64_MAX. */
 uint64_t read_size(const char *text);

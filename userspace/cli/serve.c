@@ -24,7 +24,7 @@ struct arguments {
 };
 
 static struct arguments args = {
-	.port = "4433", .bind = "", .clients = "4096", .idle = "300", .rate = "1M",
+	.port = "4433", .bind = "", .clients = "4096",
 };
 
 static const struct option options[] = {
@@ -39,7 +39,7 @@ static const struct option options[] = {
 	  .value = &args.clients },
 	{ .help = "Datagrams:" },
 	{ "dtls", NULL, "DTLS 1.2 over UDP, and in it TFTP", .flag = &args.tls.dtls },
-	{ "idle", "SECONDS", "clients that are silent so long are left (default: 300)",
+	{ "idle", "SECONDS", "leave clients that send nothing so long; 0: never (300)",
 	  .value = &args.idle },
 	{ "stream", NULL, "send FILE to each client, at an even pace", .flag = &args.stream },
 	{ "rate", "N", "bytes a second to each; K, M, G (default: 1M)", .value = &args.rate },
@@ -137,11 +137,15 @@ static void refuse_misuse(const char *verb)
 {
 	if (args.stream && !args.tls.dtls)
 		misused(verb, "-stream is for datagrams: -dtls, please");
+	if ((args.rate || args.size) && !args.stream)
+		misused(verb, "-rate and -size are for a stream: -stream, please");
+	if (args.idle && (args.stream || !args.tls.dtls))
+		misused(verb, "-idle is for files over -dtls");
 	if (!read_count(args.clients))
 		misused(verb, "-clients %s: a number from 1 on, please", args.clients);
-	if (!read_count(args.idle))
-		misused(verb, "-idle %s: a number from 1 on, please", args.idle);
-	if (!read_size(args.rate) || read_size(args.rate) > RATE_MAX)
+	if (args.idle && read_number(args.idle) < 0)
+		misused(verb, "-idle %s: seconds, please", args.idle);
+	if (args.rate && (!read_size(args.rate) || read_size(args.rate) > RATE_MAX))
 		misused(verb, "-rate %s: bytes a second, 1 to 16G, please", args.rate);
 	if (args.size && (!read_size(args.size) || read_size(args.size) > PAYLOAD_MAX))
 		misused(verb, "-size %s: bytes, 1 to 16384, please", args.size);
@@ -159,14 +163,15 @@ static void read_endpoint(const char *verb, struct endpoint *at)
 static enum status serve(SSL_CTX *ctx, int fd, const char *what)
 {
 	struct stream_options stream = {
-		.name = what, .rate = read_size(args.rate),
+		.name = what, .rate = read_size(args.rate ? args.rate : "1M"),
 		.size = args.size ? read_size(args.size) : 0,
 	};
 
 	say_how();
 	if (args.stream)
 		return serve_stream(ctx, fd, &stream, read_count(args.clients));
-	return serve_directory(ctx, fd, what, read_count(args.clients), read_count(args.idle));
+	return serve_directory(ctx, fd, what, read_count(args.clients),
+			       (unsigned int)read_number(args.idle ? args.idle : "300"));
 }
 
 static int run(int argc, char **argv)

@@ -209,6 +209,11 @@ usage_tests() {
 	ok '-stream wants -dtls' status 2 once serve -stream -cert rsa.pem -key rsa.key site/large
 	ok 'no rate' status 2 once serve -dtls -stream -rate 0 -cert rsa.pem -key rsa.key site/large
 	ok 'no size' status 2 once serve -dtls -stream -size 1X -cert rsa.pem -key rsa.key site/large
+	ok '-rate wants -stream' status 2 once serve -dtls -rate 1M -cert site/key site
+	ok '-size wants -stream' status 2 once serve -size 1K -cert site/key site
+	ok '-idle wants -dtls' status 2 once serve -idle 5 -cert site/key site
+	ok '-idle is not for a stream' status 2 once serve -dtls -stream -idle 5 -cert site/key \
+		site/large
 	ok 'no file' status 5 once serve -dtls -stream -port 0 -cert rsa.pem -key rsa.key nowhere
 	ok 'no stream of a directory' status 5 once serve -dtls -stream -port 0 -cert rsa.pem \
 		-key rsa.key site
@@ -225,7 +230,7 @@ ok 'SIGTERM ends it all' ended "$server"
 serve -idle 1 site
 open_relay idle
 ok 'who is silent is left' await "$patience" has 'nothing heard for long' serve.log
-ok 'and told so' ended "$pid"
+ok 'and told so' status 4 ended "$pid"
 kill "$server"
 listeners=()
 stream_tests

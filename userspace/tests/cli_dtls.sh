@@ -144,7 +144,7 @@ relay_tests() {
 	pids+=($!)
 	await "$patience" test -s echo.port
 	start inner "$ktls" relay -cert rsa.pem -key rsa.key 127.0.0.1:0 "127.0.0.1:$(cat echo.port)"
-	local inner=$port clients=() i
+	local inner=$port inner_pid=$pid clients=() i
 	for i in 1 2 3; do
 		start "outer$i" "$ktls" relay -client -CAfile rsa.pem 127.0.0.1:0 "localhost:$inner"
 		clients+=("$port")
@@ -165,6 +165,10 @@ relay_tests() {
 	ok "relay: by the $way" has "DTLSv1.2 .*, $way" inner.log
 	ok 'relay: SIGTERM ends it' stop
 	ok 'relay: and its peer hears of it' await "$patience" has 'has closed' inner.log
+	local outer=${pids[-2]}
+	kill "$inner_pid"
+	ok 'relay: SIGTERM ends the other' ended "$inner_pid"
+	ok 'relay -client: a server that closes is no success' status 4 ended "$outer"
 }
 
 usage_tests() {
@@ -172,6 +176,9 @@ usage_tests() {
 	ok 'nobody there: status 4' status 4 once connect -dtls -insecure 127.0.0.1:9
 	ok 'relay wants two operands' status 2 once relay -client 5000
 	ok 'relay wants a certificate' status 2 once relay 5000 localhost:5001
+	ok 'relay: -insecure is for -client' status 2 once relay -insecure -cert rsa.pem \
+		-key rsa.key 5000 localhost:5001
+	ok 'relay: -idle is a number' status 2 once relay -client -idle -1 5000 localhost:5001
 }
 
 self_tests
