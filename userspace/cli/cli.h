@@ -11,7 +11,7 @@ enum status {
 	STATUS_OK = 0,
 	STATUS_TLS = 1,		/* handshake, verification, a bad record, a fatal alert */
 	STATUS_USAGE = 2,
-	STATUS_TRUNCATED = 3,	/* the peer left without close_notify */
+	STATUS_TRUNCATED = 3,	/* the peer left without close_notify, or before we had sent all */
 	STATUS_NETWORK = 4,
 	STATUS_LOCAL = 5,	/* files, standard input or output, no module */
 };

@@ -29,6 +29,7 @@ static const struct option options[] = {
 	TLS_OPTION_CIPHER(&args.tls),
 	{ "alpn", "NAMES", "protocols to offer, commas between", .value = &args.tls.alpn },
 	TLS_OPTION_DTLS(&args.tls),
+	TALK_OPTION_IDLE(&args.talk),
 	TLS_OPTIONS_WAY(&args.tls),
 	{ .help = "What is told:" },
 	TALK_OPTIONS(&args.talk),
@@ -38,11 +39,13 @@ static const struct option options[] = {
 
 static const struct usage usage = {
 	"ktls connect [option...] HOST:PORT",
-	"Connects standard input and output to a TLS server. The end of input sends\n"
+	"Connects standard input and output to a TLS or DTLS server. The end of input sends\n"
 	"close_notify; receiving goes on to the peer's. With -dtls each read of standard\n"
-	"input becomes a datagram, and its end a close_notify after 2 seconds of silence.\n"
+	"input becomes a datagram, sent at once (a file goes too fast: see serve -dtls), and\n"
+	"its end a close_notify after 2 seconds of silence (-idle; 0: never).\n"
 	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
-	"without close_notify, 4 network, 5 local files or system.",
+	"without close_notify, or with -dtls before our input's end, 4 network, 5 local\n"
+	"files or system.",
 	options,
 };
 
@@ -63,6 +66,7 @@ static int run(int argc, char **argv)
 		misused(argv[0], "%s is not HOST:PORT", argv[i]);
 	if (!is_port(to.port, false))
 		misused(argv[0], "%s is not a port", to.port);
+	check_talk(argv[0], &args.tls, &args.talk);
 	ctx = tls_client(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
@@ -77,5 +81,5 @@ static int run(int argc, char **argv)
 }
 
 const struct verb verb_connect = {
-	"connect", "standard input and output to a TLS server", run,
+	"connect", "standard input and output to a TLS or DTLS server", run,
 };

@@ -27,6 +27,7 @@ static const struct option options[] = {
 	TLS_OPTION_CIPHER(&args.tls),
 	{ "alpn", "NAMES", "protocols to choose from, commas between", .value = &args.tls.alpn },
 	TLS_OPTION_DTLS(&args.tls),
+	TALK_OPTION_IDLE(&args.talk),
 	TLS_OPTIONS_WAY(&args.tls),
 	TALK_OPTIONS(&args.talk),
 	TLS_OPTION_KEYLOG(&args.tls),
@@ -35,11 +36,13 @@ static const struct option options[] = {
 
 static const struct usage usage = {
 	"ktls listen -cert FILE [-key FILE] [option...] [ADDRESS:]PORT",
-	"Waits for a TLS client and connects it to standard input and output. PORT 0\n"
+	"Waits for a TLS or DTLS client and connects it to standard input and output. PORT 0\n"
 	"takes a free one; standard error says which. With -keep, standard input goes to\n"
-	"the first client that takes it.\n"
+	"the first client that takes it. With -dtls it receives until the client closes, or\n"
+	"standard input has ended and 60 seconds are silent (-idle; 0: never).\n"
 	"Exit status: 0 good, 1 TLS or verification failed, 2 usage, 3 the peer closed\n"
-	"without close_notify, 4 network, 5 local files or system.",
+	"without close_notify, or with -dtls before our input's end, 4 network, 5 local\n"
+	"files or system.",
 	options,
 };
 
@@ -105,6 +108,7 @@ static int run(int argc, char **argv)
 		misused(argv[0], "one [ADDRESS:]PORT, please");
 	if (!is_port(at.port, true))
 		misused(argv[0], "%s is not a port", at.port);
+	check_talk(argv[0], &args.tls, &args.talk);
 	ctx = tls_server(argv[0], &args.tls);
 	if (!ctx)
 		return STATUS_LOCAL;
@@ -121,5 +125,5 @@ static int run(int argc, char **argv)
 }
 
 const struct verb verb_listen = {
-	"listen", "standard input and output to a TLS client that comes", run,
+	"listen", "standard input and output to a TLS or DTLS client that comes", run,
 };

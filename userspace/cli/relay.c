@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,7 +12,6 @@
 #include "relay.h"
 
 #define BUFFER		65536
-#define SILENCE_MS	2000	/* that the last datagrams may take */
 #define STEP		(1 << 20)	/* what one direction moves before the other's turn */
 
 /* What a step of a direction came to; below 0 it is the -errno of a failure. */
@@ -34,7 +34,8 @@ struct relay {
 	struct ktls_conn *conn;
 	bool datagrams;
 	size_t payload_max;	/* what is read at once, and sent as one datagram */
-	int64_t silent_ms;	/* when a peer that says no more is no longer waited for */
+	int64_t idle_ms;	/* how long a peer that says no more is waited for; 0: for ever */
+	int64_t heard_ms;
 	struct pump send, recv;
 };
 
@@ -172,7 +173,7 @@ static int end_sending(struct relay *r)
 	/* A peer that gets a close_notify over UDP answers no more: it has some time before. */
 	if (r->datagrams) {
 		r->send.ended = true;
-		r->silent_ms = clock_ms() + SILENCE_MS;
+		r->heard_ms = clock_ms();
 		return ENDED;
 	}
 	ret = ktls_shutdown(r->conn);
@@ -272,7 +273,7 @@ static bool run_recv(struct relay *r)
 		return false;
 	outcome = recv_step(r);
 	if (outcome == MOVED)
-		r->silent_ms = clock_ms() + SILENCE_MS;
+		r->heard_ms = clock_ms();
 	settle(&r->recv, outcome);
 	return outcome != WAITS;
 }
@@ -307,7 +308,8 @@ static void wait_for_events(struct relay *r)
 static bool is_over(const struct relay *r)
 {
 	if (r->datagrams)
-		return r->recv.ended || (r->send.ended && clock_ms() >= r->silent_ms);
+		return r->recv.ended || (r->send.ended && r->idle_ms &&
+					 clock_ms() - r->heard_ms >= r->idle_ms);
 	if (!r->recv.ended)
 		return false;
 	return r->send.ended || r->recv.error || ktls_truncated(r->conn) ||
@@ -360,6 +362,24 @@ enum status status_of(int ret)
 	}
 }
 
+/*
+ * A close_notify over UDP ends both directions. It is the client that says when: was there,
+ * or could there be, more for it to send?
+ */
+static bool is_cut_short(const struct relay *r)
+{
+	const struct pump *p = &r->send;
+	int left = 0;
+
+	if (!r->datagrams || SSL_is_server(ktls_ssl(r->conn)))
+		return false;
+	if (p->ended || !p->bytes || isatty(p->file))
+		return false;
+	if (p->start < p->end || !is_ready(p->file, POLLIN))
+		return true;
+	return !ioctl(p->file, FIONREAD, &left) && left > 0;
+}
+
 static enum status verdict(const struct relay *r)
 {
 	int error = r->recv.error ? r->recv.error : r->send.error;
@@ -374,15 +394,20 @@ static enum status verdict(const struct relay *r)
 		complain("the peer closed the connection without close_notify: data may be missing");
 		return STATUS_TRUNCATED;
 	}
+	if (is_cut_short(r)) {
+		complain("the peer closed the connection before the end of standard input");
+		return STATUS_TRUNCATED;
+	}
 	return STATUS_OK;
 }
 
-enum status relay(struct ktls_conn *conn, struct progress *progress)
+enum status relay(struct ktls_conn *conn, unsigned int idle_s, struct progress *progress)
 {
 	struct relay r = {
 		.conn = conn,
 		.datagrams = SSL_is_dtls(ktls_ssl(conn)),
 		.payload_max = BUFFER,
+		.idle_ms = (int64_t)idle_s * 1000,
 		.send = { .file = STDIN_FILENO, .kind = kind_of(STDIN_FILENO, conn) },
 		.recv = { .file = open_output(), .kind = kind_of(STDOUT_FILENO, conn) },
 	};

@@ -4,10 +4,29 @@
 #include <netinet/tcp.h>
 
 #include "net.h"
+#include "options.h"
 #include "relay.h"
 #include "session.h"
 
 #define HANDSHAKE_MS	30000
+/* What the last datagrams may take: the answers to a client, all that comes to a server. */
+#define CLIENT_IDLE_S	2
+#define SERVER_IDLE_S	60
+
+void check_talk(const char *verb, const struct tls_options *tls, const struct talk_options *talk)
+{
+	if (talk->idle && !tls->dtls)
+		misused(verb, "-idle is for datagrams: -dtls, please");
+	if (talk->idle && read_number(talk->idle) < 0)
+		misused(verb, "-idle %s: seconds, please", talk->idle);
+}
+
+static unsigned int idle_of(const struct ktls_conn *conn, const struct talk_options *talk)
+{
+	if (talk->idle)
+		return (unsigned int)read_number(talk->idle);
+	return SSL_is_server(ktls_ssl(conn)) ? SERVER_IDLE_S : CLIENT_IDLE_S;
+}
 
 /* Which option answers for a certificate that is not accepted. */
 static const char *remedy(const struct ktls_conn *conn)
@@ -35,7 +54,7 @@ static enum status talk_to(struct ktls_conn *conn, const struct talk_options *ta
 	if (!talk->quiet)
 		tls_describe(conn, peer, !talk->brief, stderr);
 	progress_start(&progress, talk->quiet, talk->verbose);
-	return relay(conn, &progress);
+	return relay(conn, idle_of(conn, talk), &progress);
 }
 
 enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk)

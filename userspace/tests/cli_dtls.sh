@@ -14,11 +14,12 @@ echo "# datagrams by the $way"
 certificates >/dev/null 2>&1
 seq 1 200 >lines	# a datagram
 
-# listen_dtls NAME CIPHER CERTIFICATE OUTPUT: as listen_on
+# listen_dtls NAME CIPHER CERTIFICATE OUTPUT [OPTION...]: as listen_on; its input is $input
+input=open
 listen_dtls() {
 	: >"$1.log"
-	"$ktls" listen -dtls -brief -cert "$3.pem" -key "$3.key" -cipher "$2" 127.0.0.1:0 \
-		<open >"$4" 2>>"$1.log" 9>&- &
+	"$ktls" listen -dtls -brief -cert "$3.pem" -key "$3.key" -cipher "$2" "${@:5}" \
+		127.0.0.1:0 <"$input" >"$4" 2>>"$1.log" 9>&- &
 	pid=$!
 	pids+=("$pid")
 	await "$patience" has_port "$1.log"
@@ -90,6 +91,28 @@ gnutls_tests() {
 		ok "gnutls-cli, $cipher: its close_notify ends it" ended "$pid"
 		wait $!
 	done
+}
+
+# Silent for longer than a client waits for answers.
+pausing() { cat lines; sleep 3; echo last; }
+# shellcheck disable=SC2317 # called by ok
+dial_pausing() { pausing 9>&- | dial -dtls; }
+
+# A listener that has nothing to send goes on to receive.
+end_tests() {
+	local input=/dev/null
+	listen_dtls patient ALL rsa patient.out
+	ok 'a sender that pauses, and its server has no input' dial_pausing
+	ok 'its close_notify ends the server' ended "$pid"
+	{ cat lines; echo last; } >sent
+	ok 'all of it arrived' same sent patient.out
+	listen_dtls idle ALL rsa idle.out -idle 1
+	mkfifo words
+	exec 8<>words
+	cat lines >&8
+	ok 'a server that closes before the end of input: status 3' status 3 dial -dtls <words
+	exec 8>&-
+	ok 'a silent client is left' ended "$pid"
 }
 
 # A UDP port that nobody has.
@@ -174,6 +197,7 @@ relay_tests() {
 usage_tests() {
 	ok '-dtls and -tls1_2 exclude each other' status 2 once connect -dtls -tls1_2 localhost:1
 	ok 'nobody there: status 4' status 4 once connect -dtls -insecure 127.0.0.1:9
+	ok '-idle wants -dtls' status 2 once connect -idle 5 localhost:1
 	ok 'relay wants two operands' status 2 once relay -client 5000
 	ok 'relay wants a certificate' status 2 once relay 5000 localhost:5001
 	ok 'relay: -insecure is for -client' status 2 once relay -insecure -cert rsa.pem \
@@ -184,6 +208,7 @@ usage_tests() {
 self_tests
 openssl_tests
 gnutls_tests
+end_tests
 server_tests
 relay_tests
 usage_tests
