@@ -31,8 +31,10 @@ struct tls_options {
 				  "fail rather than go on in userspace", .flag = &(o)->require_kernel }
 #define TLS_OPTION_USERSPACE(o)	{ "userspace", NULL, "do not use the kernel", \
 				  .flag = &(o)->userspace }
-#define TLS_OPTION_TLS12(o)	{ "tls1_2", NULL, "TLS 1.2 only; not with -dtls", .flag = &(o)->tls12 }
-#define TLS_OPTION_TLS13(o)	{ "tls1_3", NULL, "TLS 1.3 only; not with -dtls", .flag = &(o)->tls13 }
+#define TLS_OPTION_TLS12(o)	{ "tls1_2", NULL, "TLS 1.2 only; not with -dtls", \
+				  .flag = &(o)->tls12 }
+#define TLS_OPTION_TLS13(o)	{ "tls1_3", NULL, "TLS 1.3 only; not with -dtls", \
+				  .flag = &(o)->tls13 }
 #define TLS_OPTION_DTLS(o)	{ "dtls", NULL, "DTLS 1.2 over UDP, not TLS over TCP", \
 				  .flag = &(o)->dtls }
 /* Which way a connection goes: what every verb that makes one has. */
