@@ -3,6 +3,7 @@
  * Sending datagrams: one send is one record is one datagram, or a batch of records of equal
  * size that UDP cuts apart again (UDP_SEGMENT).
  */
+#include <linux/sched/signal.h>
 #include <linux/uio.h>
 
 #include "ktls.h"
@@ -133,6 +134,9 @@ static int send_all(struct ktls_sock *ks, struct ktls_write *write)
 	int ret = 0;
 
 	while (!ret && iov_iter_count(from)) {
+		if (write->done && signal_pending(current))
+			break;
+		cond_resched();
 		ret = ktls_tx_get_room(ks, &write->timeo);
 		if (ret)
 			break;
@@ -154,7 +158,7 @@ static int send_locked(struct ktls_sock *ks, struct ktls_write *write)
 
 	if (ret)
 		return ret;
-	if (!write->segment)
+	if (write->segment == KTLS_NO_SEGMENT)
 		write->segment = ks->tx.segment;
 	/* What fits one record is no batch. */
 	if (write->segment >= ks->tx.open.len + iov_iter_count(&write->msg->msg_iter) &&
@@ -185,6 +189,7 @@ int ktls_batch_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size)
 	struct ktls_write write = {
 		.msg	= msg,
 		.type	= KTLS_TYPE_DATA,
+		.segment = KTLS_NO_SEGMENT,
 		.timeo	= sock_sndtimeo(&ks->sk, msg->msg_flags & MSG_DONTWAIT),
 	};
 	int ret;

@@ -273,7 +273,9 @@ static void take_number(struct ktls_sock *ks)
 		dir->exhausted = true;
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_SEQUENCE_END);
 	}
-	dir->seq++;
+	/* An epoch is not to be counted on into the next. */
+	if (!dir->exhausted || dir->key->format->stream)
+		dir->seq++;
 	dir->nonce++;
 }
 

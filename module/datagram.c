@@ -247,14 +247,20 @@ void ktls_datagram_close_queue(struct ktls_sock *ks)
 int ktls_datagram_open(struct ktls_sock *ks)
 {
 	struct ktls_rx *rx = &ks->rx;
+	u32 left = skb_queue_len_lockless(&rx->datagrams);
 	int ret = rx->dir.err;
 
 	lockdep_assert_held(&rx->dir.lock);
 	while (!ret && skb_queue_empty(&rx->queue)) {
-		if (!rx->datagram)
+		if (!rx->datagram && left--)
 			rx->datagram = skb_dequeue(&rx->datagrams);
-		if (!rx->datagram)
+		if (!rx->datagram) {
+			/* A flood keeps nobody in here: what came meanwhile is for the next call. */
+			if (!skb_queue_empty_lockless(&rx->datagrams))
+				ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 			return -ENODATA;
+		}
+		cond_resched();
 		if (rx->eof) {
 			/* rfc5246 7.2.1: what follows a close_notify is ignored. */
 			kfree_skb(rx->datagram);
@@ -459,6 +465,13 @@ u32 ktls_datagram_available(struct ktls_sock *ks)
 	return bytes;
 }
 
+/* A record may have a larger buffer than it had as a part of its datagram. */
+static bool is_full(const struct ktls_sock *ks)
+{
+	return !skb_queue_empty(&ks->rx.queue) &&
+	       atomic_read(&ks->sk.sk_rmem_alloc) > READ_ONCE(ks->sk.sk_rcvbuf);
+}
+
 /**
  * ktls_datagram_work() - open control records for which no reader may be there
  * @work: of struct ktls_rx
@@ -477,8 +490,9 @@ void ktls_datagram_work(struct work_struct *work)
 		mod_delayed_work(ktls_workqueue, &rx->work, KTLS_RETRY_DELAY);
 		return;
 	}
-	/* Those of data that come before are opened too; their memory is accounted already. */
-	while (!ret && rx->dir.key && !rx->dir.err && !rx->eof) {
+	/* Those of data that come before are opened too, as long as there is room for them. */
+	while (!ret && rx->dir.key && !rx->dir.err && !rx->eof &&
+	       rx->mode == KTLS_CONTROL_QUEUE && !is_full(ks)) {
 		skb = rx->datagram ?: skb_dequeue(&rx->datagrams);
 		if (!skb)
 			break;

@@ -24,6 +24,7 @@ struct ktls_key *ktls_epoch_begin(struct ktls_sock *ks, struct ktls_key *old)
 	lockdep_assert_held(&rx->dir.lock);
 	ktls_window_init(&rx->dir.key->window, rx->dir.seq & KTLS_DTLS_SEQ_MAX);
 	rx->previous = old;
+	rx->previous_epoch = rx->epoch;
 	rx->previous_until = jiffies + KTLS_PREVIOUS_EPOCH;
 	WRITE_ONCE(rx->epoch, ktls_record_epoch(rx->dir.seq));
 	WRITE_ONCE(rx->hold, false);
@@ -48,7 +49,7 @@ static struct ktls_key *key_of(struct ktls_rx *rx, u64 seq)
 
 	if (epoch == rx->epoch)
 		return rx->dir.key;
-	if (epoch == rx->epoch - 1 && rx->previous && time_before(jiffies, rx->previous_until))
+	if (epoch == rx->previous_epoch && rx->previous && time_before(jiffies, rx->previous_until))
 		return rx->previous;
 	return NULL;
 }
@@ -64,7 +65,7 @@ static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 		rx->datagram = NULL;
 		return skb;
 	}
-	record = alloc_skb(len, GFP_KERNEL);
+	record = alloc_skb(len, GFP_KERNEL_ACCOUNT);
 	if (record && !skb_copy_bits(skb, 0, skb_put(record, len), len)) {
 		skb_set_owner_r(record, &ks->sk);
 	} else {
@@ -114,7 +115,7 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb)) && skb_linearize(skb))
 		return ERR_PTR(-ENOMEM);
 	/* There is always room for the tag: no entry is empty. */
-	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL);
+	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL_ACCOUNT);
 	if (!opened)
 		return ERR_PTR(-ENOMEM);
 	skb_set_owner_r(opened, &ks->sk);
@@ -181,7 +182,8 @@ static void deliver_record(struct ktls_sock *ks, struct ktls_key *key, struct sk
 	trace_ktls_opened(ks, header->type, header->payload_len, header->seq);
 	ktls_window_commit(&key->window, header->seq & KTLS_DTLS_SEQ_MAX);
 	if (key == rx->dir.key) {
-		rx->dir.seq = (u64)rx->epoch << KTLS_EPOCH_SHIFT | key->window.next;
+		rx->dir.seq = (u64)rx->epoch << KTLS_EPOCH_SHIFT |
+			      min_t(u64, key->window.next, KTLS_DTLS_SEQ_MAX);
 		/* One that comes again, late, announces nothing. */
 		if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC) {
 			rx->dir.may_rekey = true;

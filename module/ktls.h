@@ -167,7 +167,7 @@ enum ktls_head {
  * @datagrams: as they came; its lock protects @closed too
  * @datagram: the one that is being opened, records already dealt with pulled off; NULL: none
  * @early: records of the next epoch
- * @previous: the key of the epoch before, until @previous_until
+ * @previous: the key of the epoch before, @previous_epoch, until @previous_until
  * @epoch: of the key, read when datagrams come; -1: no key
  * @window_size: KTLS_REPLAY_WINDOW
  * @closed: nothing is queued any more
@@ -202,6 +202,7 @@ struct ktls_rx {
 	struct sk_buff *datagram;
 	struct sk_buff_head early;
 	struct ktls_key *previous;
+	int previous_epoch;
 	unsigned long previous_until;
 	int epoch;
 	u32 window_size;
@@ -308,6 +309,8 @@ struct ktls_write {
 };
 
 #define KTLS_NO_TYPE	-1
+/* No control message names a size: the option does. */
+#define KTLS_NO_SEGMENT	U32_MAX
 
 /**
  * struct ktls_read - a recvmsg in progress

@@ -52,6 +52,10 @@ static int ktls_bind(struct socket *sock, struct ktls_sockaddr *addr, int len)
 		forget_counts(&ks->tx.dir);
 		forget_counts(&ks->rx.dir);
 		ks->rx.bad_tag = 0;
+		ks->rx.replayed = 0;
+		ks->rx.too_old = 0;
+		ks->rx.bad_epoch = 0;
+		atomic64_set(&ks->rx.overflows, 0);
 		ks->rx.bad_length = 0;
 		ks->rx.bad_version = 0;
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CURR_BOUND);

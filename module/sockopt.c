@@ -109,14 +109,16 @@ static int set_detach(struct ktls_sock *ks)
 /* What was queued for plain reads and not yet begun goes where the rest will. */
 static void move_controls(struct ktls_rx *rx)
 {
-	struct sk_buff *skb = skb_peek_tail(&rx->queue);
+	struct sk_buff *skb, *next;
 
-	if (!skb || ktls_skb_cb(skb)->type == KTLS_TYPE_DATA || ktls_skb_cb(skb)->offset)
-		return;
-	__skb_unlink(skb, &rx->queue);
-	WRITE_ONCE(rx->queued_bytes, rx->queued_bytes - skb->len);
-	WRITE_ONCE(rx->control_queued, false);
-	skb_queue_tail(&rx->controls, skb);
+	skb_queue_walk_safe(&rx->queue, skb, next) {
+		if (ktls_skb_cb(skb)->type == KTLS_TYPE_DATA || ktls_skb_cb(skb)->offset)
+			continue;
+		__skb_unlink(skb, &rx->queue);
+		WRITE_ONCE(rx->queued_bytes, rx->queued_bytes - skb->len);
+		WRITE_ONCE(rx->control_queued, false);
+		skb_queue_tail(&rx->controls, skb);
+	}
 }
 
 static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)

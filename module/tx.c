@@ -79,8 +79,12 @@ int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
 		ret = ktls_carrier_send(ks, tx->pending + tx->pending_first,
 					tx->pending_count - tx->pending_first,
 					tx->pending_bytes, flags, force);
-		if (ret == -EAGAIN || !ret)
+		if (ret == -EAGAIN || !ret) {
+			/* UDP tells only who asked. */
+			if (ktls_is_datagram(ks) && ktls_udp_wants_room(ks))
+				mod_delayed_work(ktls_workqueue, &tx->work, KTLS_RETRY_DELAY);
 			return -EAGAIN;
+		}
 		if (ret < 0) {
 			if (!ktls_is_datagram(ks))
 				WRITE_ONCE(tx->dir.err, ret);

@@ -90,8 +90,10 @@ static struct ktls_sock *find(struct ktls_port *port, const struct in6_addr *add
 {
 	struct ktls_peer peer = { .port = port, .addr = *addr, .number = number };
 
+	/* Who disconnects the carrier leaves the association alone. */
 	if (port->connected)
-		return rcu_dereference(port->only);
+		return READ_ONCE(port->sk->sk_state) == TCP_ESTABLISHED ?
+		       rcu_dereference(port->only) : NULL;
 	peer.scope = scope_of(addr, index);
 	return rhashtable_lookup(&peers, &peer, peer_params);
 }
@@ -182,14 +184,14 @@ static void write_space(struct sock *csk)
 {
 	struct ktls_port *port;
 
-	read_lock_bh(&csk->sk_callback_lock);
+	rcu_read_lock();
 	port = rcu_dereference_sk_user_data(csk);
 	if (port) {
 		port->write_space(csk);
 		if (sock_writeable(csk))
 			wake_waiting(port);
 	}
-	read_unlock_bh(&csk->sk_callback_lock);
+	rcu_read_unlock();
 }
 
 /**
@@ -214,54 +216,60 @@ bool ktls_udp_wants_room(struct ktls_sock *ks)
 	return sock_writeable(port->sk);
 }
 
-static int set_option(struct socket *sock, int level, int name, int value)
-{
-	return READ_ONCE(sock->ops)->setsockopt(sock, level, name, KERNEL_SOCKPTR(&value),
-						sizeof(value));
-}
-
 /*
  * A datagram that is too long for the path is refused, not cut up (rfc6347 4.1.1.1). Who chose
  * another way of finding the path's limit knows why.
  */
-static void set_dont_fragment(struct ktls_port *port, struct socket *sock)
+static void set_dont_fragment(struct ktls_port *port)
 {
-	struct sock *csk = sock->sk;
+	struct sock *csk = port->sk;
 
+	sock_owned_by_me(csk);
 	port->pmtudisc = inet_sk(csk)->pmtudisc;
 	if (port->pmtudisc <= IP_PMTUDISC_WANT)
-		set_option(sock, SOL_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
+		inet_sk(csk)->pmtudisc = IP_PMTUDISC_DO;
 	if (csk->sk_family != AF_INET6)
 		return;
 	port->pmtudisc6 = inet6_sk(csk)->pmtudisc;
 	if (port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
-		set_option(sock, SOL_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
+		inet6_sk(csk)->pmtudisc = IPV6_PMTUDISC_DO;
 }
 
-static void restore_fragmenting(const struct ktls_port *port, struct socket *sock)
+static void restore_fragmenting(const struct ktls_port *port)
 {
+	struct sock *csk = port->sk;
+
 	if (port->pmtudisc <= IP_PMTUDISC_WANT)
-		set_option(sock, SOL_IP, IP_MTU_DISCOVER, port->pmtudisc);
-	if (sock->sk->sk_family == AF_INET6 && port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
-		set_option(sock, SOL_IPV6, IPV6_MTU_DISCOVER, port->pmtudisc6);
+		inet_sk(csk)->pmtudisc = port->pmtudisc;
+	if (csk->sk_family == AF_INET6 && port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
+		inet6_sk(csk)->pmtudisc = port->pmtudisc6;
 }
 
-static void hook(struct ktls_port *port)
+/* Whether nobody was faster. */
+static bool hook(struct ktls_port *port)
 {
 	struct sock *csk = port->sk;
 	struct udp_sock *up = udp_sk(csk);
+	bool ours;
 
 	write_lock_bh(&csk->sk_callback_lock);
-	port->write_space = csk->sk_write_space;
-	rcu_assign_sk_user_data(csk, port);
-	csk->sk_write_space = write_space;
+	ours = !csk->sk_user_data;
+	if (ours) {
+		port->write_space = csk->sk_write_space;
+		rcu_assign_sk_user_data(csk, port);
+		csk->sk_write_space = write_space;
+	}
 	write_unlock_bh(&csk->sk_callback_lock);
+	if (!ours)
+		return false;
 
 	WRITE_ONCE(up->encap_err_lookup, error_is_ours);
 	WRITE_ONCE(up->encap_err_rcv, error_received);
 	WRITE_ONCE(up->encap_rcv, receive);
 	WRITE_ONCE(up->encap_type, KTLS_ENCAP_TYPE);
 	udp_tunnel_encap_enable(csk);
+	set_dont_fragment(port);
+	return true;
 }
 
 static void unhook(struct ktls_port *port)
@@ -269,6 +277,7 @@ static void unhook(struct ktls_port *port)
 	struct sock *csk = port->sk;
 	struct udp_sock *up = udp_sk(csk);
 
+	restore_fragmenting(port);
 	WRITE_ONCE(up->encap_type, 0);
 	WRITE_ONCE(up->encap_rcv, NULL);
 	WRITE_ONCE(up->encap_err_rcv, NULL);
@@ -292,7 +301,7 @@ static struct ktls_port *new_port(struct sock *csk)
 	return port;
 }
 
-/* The carrier's port, made if need be. ports_lock is held, the carrier locked. */
+/* The carrier's port, made if need be. The carrier is locked, ports_lock held. */
 static struct ktls_port *get_port(struct sock *csk)
 {
 	struct ktls_port *port;
@@ -305,9 +314,10 @@ static struct ktls_port *get_port(struct sock *csk)
 	if (READ_ONCE(udp_sk(csk)->encap_type) || csk->sk_user_data)
 		return ERR_PTR(-EBUSY);
 	port = new_port(csk);
-	if (!IS_ERR(port))
-		hook(port);
-	return port;
+	if (IS_ERR(port) || hook(port))
+		return port;
+	kfree(port);
+	return ERR_PTR(-EBUSY);
 }
 
 /**
@@ -323,14 +333,13 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 	struct ktls_carrier *carrier = &ks->carrier;
 	struct ktls_port *port;
 
-	mutex_lock(&ports_lock);
+	/* Whoever has locked the carrier may be waiting for memory of the program's. */
 	lock_sock(sock->sk);
+	mutex_lock(&ports_lock);
 	port = get_port(sock->sk);
-	release_sock(sock->sk);
 	if (IS_ERR(port))
 		goto unlock;
-	if (!port->users++)
-		set_dont_fragment(port, sock);
+	port->users++;
 
 	carrier->sock = sock;
 	carrier->err = 0;
@@ -342,6 +351,7 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 		rcu_assign_pointer(port->only, ks);
 unlock:
 	mutex_unlock(&ports_lock);
+	release_sock(sock->sk);
 	return PTR_ERR_OR_ZERO(port);
 }
 
@@ -372,17 +382,17 @@ void ktls_udp_detach(struct ktls_sock *ks)
 {
 	struct ktls_carrier *carrier = &ks->carrier;
 	struct ktls_port *port = carrier->port;
+	struct sock *csk = carrier->sk;
 
+	lock_sock(csk);
 	mutex_lock(&ports_lock);
 	leave(ks, port);
 	if (!--port->users) {
-		lock_sock(port->sk);
 		unhook(port);
-		release_sock(port->sk);
-		restore_fragmenting(port, carrier->sock);
 		kfree_rcu(port, rcu);
 	}
 	mutex_unlock(&ports_lock);
+	release_sock(csk);
 	WRITE_ONCE(carrier->named, false);
 	carrier->sock = NULL;
 	WRITE_ONCE(carrier->sk, NULL);
@@ -413,6 +423,21 @@ static int read_name(const struct sock *csk, const struct sockaddr *addr, int le
 	return 0;
 }
 
+/* Somebody who may send to us from there. */
+static bool is_peer(const struct sockaddr_in6 *name)
+{
+	const struct in6_addr *addr = &name->sin6_addr;
+	__be32 ipv4 = addr->s6_addr32[3];
+
+	if (!name->sin6_port)
+		return false;
+	if (ipv6_addr_v4mapped(addr))
+		return !ipv4_is_zeronet(ipv4) && !ipv4_is_multicast(ipv4) && !ipv4_is_lbcast(ipv4);
+	if (ipv6_addr_type(addr) & IPV6_ADDR_LINKLOCAL && !name->sin6_scope_id)
+		return false;
+	return !ipv6_addr_any(addr) && !ipv6_addr_is_multicast(addr);
+}
+
 /**
  * ktls_udp_connect() - name the peer of an association on an unconnected carrier
  * @ks: bound datagram socket
@@ -435,8 +460,9 @@ int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
 	ret = read_name(carrier->sk, addr, len, &name);
 	if (ret)
 		return ret;
-	if (!name.sin6_port || ipv6_addr_any(&name.sin6_addr) ||
-	    ipv6_addr_is_multicast(&name.sin6_addr))
+	if (!name.sin6_scope_id)
+		name.sin6_scope_id = READ_ONCE(carrier->sk->sk_bound_dev_if);
+	if (!is_peer(&name))
 		return -EINVAL;
 
 	*peer = (struct ktls_peer){
@@ -501,17 +527,17 @@ static bool is_from_peer(struct ktls_sock *ks, struct sk_buff *skb)
 	return sender == ks;
 }
 
-/* UDP's own memory of it goes with that of the next one that the carrier's reader takes. */
-static void release_later(struct sock *csk, struct sk_buff *skb)
-{
-	udp_sk(csk)->forward_deficit += skb->truesize;
-}
-
 /* Takes a datagram out of the carrier's queue, unless somebody else just did. */
 static bool unqueue(struct sock *csk, struct sk_buff *skb)
 {
-	return !__sk_queue_drop_skb(csk, &udp_sk(csk)->reader_queue, skb, MSG_PEEK,
-				    release_later);
+	if (__sk_queue_drop_skb(csk, &udp_sk(csk)->reader_queue, skb, MSG_PEEK, NULL))
+		return false;
+	/* As UDP's own readers do; the memory is kept for what comes next. */
+	spin_lock_bh(&csk->sk_receive_queue.lock);
+	WRITE_ONCE(csk->sk_forward_alloc, csk->sk_forward_alloc + (int)skb->truesize);
+	atomic_sub(skb->truesize, &csk->sk_rmem_alloc);
+	spin_unlock_bh(&csk->sk_receive_queue.lock);
+	return true;
 }
 
 /* Whether the datagram is no longer the carrier's. */

@@ -122,6 +122,50 @@ TEST_F(associations, errors)
 	close(fd);
 }
 
+/* Who cannot be the sender of anything is nobody's peer. */
+TEST_F(associations, impossible_names)
+{
+	static const char *const addresses[2][4] = {
+		{ "0.0.0.0", "224.0.0.1", "255.255.255.255", "239.1.1.1" },
+		{ "::", "ff02::1", "fe80::1", "::ffff:224.0.0.1" },
+	};
+	bool is_ipv4 = variant->family == AF_INET;
+	struct sockaddr_in6 name;
+	int fd = dtls_attach(self->port), i;
+
+	for (i = 0; i < 4; i++) {
+		name = (struct sockaddr_in6){ .sin6_family = variant->family, .sin6_port = 1 };
+		ASSERT_EQ(1, inet_pton(variant->family, addresses[!is_ipv4][i],
+				       is_ipv4 ? (void *)&((struct sockaddr_in *)&name)->sin_addr :
+				       (void *)&name.sin6_addr));
+		EXPECT_EQ(-EINVAL, RESULT(connect(fd, (void *)&name, self->len)));
+	}
+	close(fd);
+}
+
+/* What a peer sends before there are keys keeps no room from others once it was taken over. */
+TEST_F(associations, flood_before_the_keys)
+{
+	static const uint8_t forged[1000] = { DATA, 0xfe, 0xfd, 0, 1, [11] = 3, [12] = 0xdb };
+	struct association *a = &self->a[0];
+	int stranger = udp_socket(variant->family), i;
+	struct sockaddr_in6 name;
+	socklen_t len = sizeof(name);
+
+	close(a->fd);
+	for (i = 0; i < 2000; i++)
+		ASSERT_EQ(sizeof(forged), send(a->peer.fd, forged, sizeof(forged), 0));
+	a->fd = dtls_attach(self->port);
+	ASSERT_EQ(0, getsockname(a->peer.fd, (void *)&name, &len));
+	ASSERT_EQ(0, connect(a->fd, (void *)&name, len));
+	ASSERT_EQ(0, tls_key(a->fd, TLS_RX, &a->peer.tx));
+	ASSERT_EQ(-EAGAIN, RESULT(recv(self->port, payload, 100, MSG_DONTWAIT)));
+	ASSERT_EQ(0, connect(stranger, (void *)&self->name, self->len));
+	ASSERT_EQ(5, send(stranger, "\26hello", 5, 0));
+	EXPECT_EQ(5, recv(self->port, payload, 100, 0));
+	close(stranger);
+}
+
 FIXTURE(crowd) { };
 FIXTURE_SETUP(crowd) { }
 FIXTURE_TEARDOWN(crowd) { }

@@ -4,7 +4,7 @@
 #include "ktls_test.h"
 #include "dtls_test.h"
 
-static uint8_t data[DATAGRAM_MAX], payload[DATAGRAM_MAX], record[RECORD_MAX];
+static uint8_t data[DATAGRAM_MAX], payload[DATAGRAM_MAX], record[DATAGRAM_MAX];
 
 DTLS_FIXTURE(datagram);
 
@@ -141,6 +141,66 @@ TEST_F(datagram, control_queue)
 	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
 	ASSERT_EQ(2, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
 	EXPECT_EQ(ALERT, type);
+}
+
+TEST_F(datagram, control_mode_changes)
+{
+	int mode = KTLS_CONTROL_DEFAULT, i;
+	uint8_t type;
+
+	for (i = 0; i < 50; i++)
+		ASSERT_EQ(0, dgram_send(&self->peer, HANDSHAKE, "abcd", 4));
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN) & POLLIN);
+	mode = KTLS_CONTROL_QUEUE;
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	for (i = 0; i < 50; i++)
+		ASSERT_EQ(4, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
+	EXPECT_EQ(-EAGAIN, RESULT(recv_type(self->fd, payload, 1, MSG_ERRQUEUE, &type)));
+}
+
+/* Records of a datagram have more memory each than their part of it. */
+TEST_F(datagram, small_records_for_nobody)
+{
+	int mode = KTLS_CONTROL_QUEUE, i, n;
+	struct ktls_info info;
+	size_t len = 0;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	for (n = 0; n < 500; n++)
+		len += dgram_seal(&self->peer, DATA, "x", 1, record + len);
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	ASSERT_EQ(0, dgram_send(&self->peer, HANDSHAKE, "abcd", 4));
+	while (get_info(self->fd, &info) == 0 && !info.rx.records)
+		poll(NULL, 0, 1);
+	/* All is there for who reads, and control records on the way. */
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(1, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(POLLPRI, poll_wait(self->fd, POLLPRI) & POLLPRI);
+	EXPECT_EQ(4, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
+}
+
+/* The program may connect the carrier to somebody else, or to nobody. */
+TEST_F(datagram, carrier_without_peer)
+{
+	struct sockaddr nobody = { .sa_family = AF_UNSPEC };
+	int stranger = udp_socket(variant->family);
+	struct sockaddr_in6 name;
+	socklen_t len = sizeof(name);
+
+	ASSERT_EQ(0, getsockname(self->carrier, (void *)&name, &len));
+	ASSERT_EQ(0, connect(self->carrier, &nobody, sizeof(nobody)));
+	ASSERT_EQ(0, bind(self->carrier, (void *)&name, len));
+	ASSERT_EQ(0, connect(stranger, (void *)&name, len));
+	self->peer.tx.seq++;
+	len = dgram_seal(&self->peer, DATA, "data", 4, record);
+	ASSERT_EQ(len, send(stranger, record, len, 0));
+	EXPECT_EQ(len, recv(self->carrier, payload, sizeof(payload), 0));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	EXPECT_GT(0, RESULT(send(self->fd, "data", 4, 0)));
+	close(stranger);
 }
 
 /* A client that lost the last flight: ClientKeyExchange's companion without a key, Finished. */

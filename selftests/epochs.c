@@ -140,6 +140,42 @@ TEST_F(epochs, two_changes)
 	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
 }
 
+/* The last number of an epoch is no number of the next. */
+TEST_F(epochs, after_the_last_number)
+{
+	uint64_t last = (1ULL << 48) - 1;
+	struct ktls_info info;
+	struct peer old;
+	uint8_t seq[8];
+	int fds[2], fd, carrier;
+	struct peer peer;
+
+	self->peer.tx.seq = EPOCH(1) + last;
+	ASSERT_TRUE(change(&self->peer, self->fd));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(0, memcmp(info.rx.rec_seq, "\0\1\377\377\377\377\377\377", 8));
+	ASSERT_EQ(0, change_rx(&self->peer, self->fd, variant->cipher, &old));
+	ASSERT_EQ(0, send_text(&self->peer, "new"));
+	EXPECT_TRUE(comes(self->fd, "new"));
+
+	ASSERT_EQ(0, udp_pair(variant->family, fds));
+	carrier = fds[0];
+	peer.fd = fds[1];
+	next_keys(&peer.rx, variant->cipher, 65535);
+	peer.rx.seq += last;
+	fd = dtls_attach(carrier);
+	ASSERT_EQ(0, tls_key(fd, TLS_TX, &peer.rx));
+	ASSERT_EQ(1, send_type(fd, CCS, "\1", 1, 0));
+	ASSERT_EQ(0, get_info(fd, &info));
+	memset(seq, 0xff, sizeof(seq));
+	EXPECT_EQ(0, memcmp(info.tx.rec_seq, seq, sizeof(seq)));
+	next_keys(&peer.rx, variant->cipher, 1);
+	EXPECT_EQ(-EINVAL, RESULT(tls_key(fd, TLS_TX, &peer.rx)));
+	close(fd);
+	close(carrier);
+	close(peer.fd);
+}
+
 TEST_F(epochs, another_cipher)
 {
 	uint16_t cipher = variant->cipher == TLS_CIPHER_CHACHA20_POLY1305 ?

@@ -137,6 +137,11 @@ TEST_F(path, batch_by_cmsg)
 	EXPECT_TRUE(comes_in(&self->peer, 1000, 300));
 	ASSERT_EQ(1000, send(self->fd, data, 1000, 0));
 	EXPECT_TRUE(comes_in(&self->peer, 1000, 1000));
+	/* 0 says more than no message. */
+	ASSERT_EQ(0, set_segment(self->fd, 300));
+	*(int *)CMSG_DATA(&control.header) = 0;
+	ASSERT_EQ(1000, sendmsg(self->fd, &msg, 0));
+	EXPECT_TRUE(comes_in(&self->peer, 1000, 1000));
 }
 
 TEST_F(path, sendfile)
