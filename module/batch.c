@@ -67,9 +67,10 @@ static int fill_record(struct ktls_sock *ks, struct ktls_write *write, u32 limit
 
 static int seal(struct ktls_sock *ks)
 {
-	int ret = ktls_compose_seal(ks);
+	/* The last number was that of the record before. */
+	int ret = ks->tx.dir.exhausted ? -EBADMSG : ktls_compose_seal(ks);
 
-	if (ret == -ENOMEM)
+	if (ret == -ENOMEM || ret == -EBADMSG)
 		ktls_compose_drop(&ks->tx);
 	return ret;
 }

@@ -232,7 +232,7 @@ void ktls_datagram_close_queue(struct ktls_sock *ks)
 	spin_unlock_bh(&rx->datagrams.lock);
 	__skb_queue_purge(&rx->early);
 	kfree_skb(rx->datagram);
-	rx->datagram = NULL;
+	WRITE_ONCE(rx->datagram, NULL);
 	ktls_crypto_key_free(rx->previous);
 	rx->previous = NULL;
 }
@@ -253,7 +253,7 @@ int ktls_datagram_open(struct ktls_sock *ks)
 	lockdep_assert_held(&rx->dir.lock);
 	while (!ret && skb_queue_empty(&rx->queue)) {
 		if (!rx->datagram && left--)
-			rx->datagram = skb_dequeue(&rx->datagrams);
+			WRITE_ONCE(rx->datagram, skb_dequeue(&rx->datagrams));
 		if (!rx->datagram) {
 			/* A flood keeps nobody in here: what came meanwhile is for the next call. */
 			if (!skb_queue_empty_lockless(&rx->datagrams))
@@ -264,7 +264,7 @@ int ktls_datagram_open(struct ktls_sock *ks)
 		if (rx->eof) {
 			/* rfc5246 7.2.1: what follows a close_notify is ignored. */
 			kfree_skb(rx->datagram);
-			rx->datagram = NULL;
+			WRITE_ONCE(rx->datagram, NULL);
 		} else {
 			ret = ktls_epoch_open_next(ks);
 		}
@@ -290,10 +290,14 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 	return signal_pending(current) ? sock_intr_errno(timeo) : 1;
 }
 
+static bool has_unopened(const struct ktls_rx *rx)
+{
+	return !skb_queue_empty_lockless(&rx->datagrams) || READ_ONCE(rx->datagram);
+}
+
 static bool has_news(struct ktls_sock *ks)
 {
-	return !skb_queue_empty_lockless(&ks->rx.datagrams) ||
-	       !skb_queue_empty_lockless(&ks->rx.queue) || READ_ONCE(ks->rx.eof) ||
+	return has_unopened(&ks->rx) || !skb_queue_empty_lockless(&ks->rx.queue) || READ_ONCE(ks->rx.eof) ||
 	       READ_ONCE(ks->rx.hold) || READ_ONCE(ks->rx.dir.err) ||
 	       (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) || READ_ONCE(ks->sk.sk_err) ||
 	       !READ_ONCE(ks->carrier.sk);
@@ -419,8 +423,9 @@ ssize_t ktls_datagram_splice_read(struct ktls_sock *ks, struct pipe_inode_info *
 static void look(struct ktls_sock *ks)
 {
 	mutex_lock(&ks->rx.dir.lock);
-	if (!ktls_rx_check_ready(ks))
-		ktls_datagram_open(ks);
+	if (!ktls_rx_check_ready(ks) && skb_queue_empty(&ks->rx.queue) && !ktls_datagram_open(ks))
+		/* A reader may have looked at the queues while it was in neither. */
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	mutex_unlock(&ks->rx.dir.lock);
 }
 
@@ -439,8 +444,7 @@ static bool has_opened(const struct ktls_rx *rx)
  */
 bool ktls_datagram_readable(struct ktls_sock *ks)
 {
-	if (skb_queue_empty_lockless(&ks->rx.queue) &&
-	    !skb_queue_empty_lockless(&ks->rx.datagrams))
+	if (skb_queue_empty_lockless(&ks->rx.queue) && has_unopened(&ks->rx))
 		look(ks);
 	return has_opened(&ks->rx);
 }
@@ -496,7 +500,7 @@ void ktls_datagram_work(struct work_struct *work)
 		skb = rx->datagram ?: skb_dequeue(&rx->datagrams);
 		if (!skb)
 			break;
-		rx->datagram = skb;
+		WRITE_ONCE(rx->datagram, skb);
 		ret = ktls_epoch_open_next(ks);
 		cond_resched();
 	}

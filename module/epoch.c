@@ -42,6 +42,12 @@ static void drop(struct ktls_sock *ks, u64 *cause, enum ktls_stat stat, u64 seq)
 	trace_ktls_dropped(ks, stat, seq);
 }
 
+static void forget_previous(struct ktls_rx *rx)
+{
+	ktls_crypto_key_free(rx->previous);
+	rx->previous = NULL;
+}
+
 /* The key of an epoch; NULL: there is none. */
 static struct ktls_key *key_of(struct ktls_rx *rx, u64 seq)
 {
@@ -49,9 +55,18 @@ static struct ktls_key *key_of(struct ktls_rx *rx, u64 seq)
 
 	if (epoch == rx->epoch)
 		return rx->dir.key;
-	if (epoch == rx->previous_epoch && rx->previous && time_before(jiffies, rx->previous_until))
-		return rx->previous;
-	return NULL;
+	if (rx->previous && time_after_eq(jiffies, rx->previous_until))
+		forget_previous(rx);
+	return epoch == rx->previous_epoch ? rx->previous : NULL;
+}
+
+/* The datagram in work begins with the record behind this one, if there is one. */
+static void skip(struct ktls_rx *rx, u32 len)
+{
+	if (len < rx->datagram->len && pskb_pull(rx->datagram, len))
+		return;
+	kfree_skb(rx->datagram);
+	WRITE_ONCE(rx->datagram, NULL);
 }
 
 /* The next record of the datagram in work, in an skb of its own; ERR_PTR: it was dropped. */
@@ -62,7 +77,7 @@ static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 	struct sk_buff *record;
 
 	if (len == skb->len) {
-		rx->datagram = NULL;
+		WRITE_ONCE(rx->datagram, NULL);
 		return skb;
 	}
 	record = alloc_skb(len, GFP_KERNEL_ACCOUNT);
@@ -72,7 +87,7 @@ static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 		kfree_skb(record);
 		record = ERR_PTR(-ENOMEM);
 	}
-	pskb_pull(skb, len);
+	skip(rx, len);
 	return record;
 }
 
@@ -112,7 +127,8 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	int ret;
 
 	/* A cipher may visit what it authenticates a second time to decrypt it. */
-	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb)) && skb_linearize(skb))
+	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb) ||
+	     skb_shinfo(skb)->nr_frags >= KTLS_SRC_MAX) && skb_linearize(skb))
 		return ERR_PTR(-ENOMEM);
 	/* There is always room for the tag: no entry is empty. */
 	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL_ACCOUNT);
@@ -167,8 +183,12 @@ static int count_failure(struct ktls_sock *ks, struct ktls_key *key, int ret, u6
 		return 0;
 	}
 	drop(ks, &rx->bad_tag, KTLS_STAT_RX_BAD_TAG, seq);
-	if (++key->failed < key->cipher->failed_max || key != rx->dir.key)
+	if (++key->failed < key->cipher->failed_max)
 		return 0;
+	if (key == rx->previous) {
+		forget_previous(rx);
+		return 0;
+	}
 	WRITE_ONCE(rx->dir.err, -EBADMSG);
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_GIVEN_UP);
 	return -EBADMSG;
@@ -262,16 +282,7 @@ static void drop_rest(struct ktls_sock *ks, int ret, u64 seq)
 	else
 		drop(ks, &rx->bad_length, KTLS_STAT_RX_BAD_LENGTH, seq);
 	kfree_skb(rx->datagram);
-	rx->datagram = NULL;
-}
-
-/* The datagram in work begins with the record behind this one, if there is one. */
-static void skip(struct ktls_rx *rx, u32 len)
-{
-	if (len < rx->datagram->len && pskb_pull(rx->datagram, len))
-		return;
-	kfree_skb(rx->datagram);
-	rx->datagram = NULL;
+	WRITE_ONCE(rx->datagram, NULL);
 }
 
 /* Opens a record that may be new. 0, or the error that ends all. */

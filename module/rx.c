@@ -49,6 +49,9 @@ bool ktls_rx_at_end(struct ktls_sock *ks)
 	if (READ_ONCE(ks->rx.eof) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) ||
 	    READ_ONCE(ks->carrier.err))
 		return true;
+	/* UDP has no end. */
+	if (ktls_is_datagram(ks))
+		return !READ_ONCE(ks->carrier.sk);
 	/* Waiters look without a lock that would keep the carrier: see set_detach(). */
 	rcu_read_lock();
 	csk = READ_ONCE(ks->carrier.sk);

@@ -264,7 +264,10 @@ static int set_carrier(struct ktls_sock *ks, int level, int name, sockptr_t valu
 
 	mutex_lock(&ks->tx.dir.lock);
 	carrier = ks->carrier.sock;
-	if (carrier)
+	/* Of a carrier that many share they are not one association's. */
+	if (carrier && ktls_udp_shares(ks))
+		ret = -EOPNOTSUPP;
+	else if (carrier)
 		ret = READ_ONCE(carrier->ops)->setsockopt(carrier, level, name, value, len);
 	mutex_unlock(&ks->tx.dir.lock);
 	return ret;

@@ -21,6 +21,8 @@
 
 /* Any that is not 0: nobody but the owner of encap_rcv asks for its meaning. */
 #define KTLS_ENCAP_TYPE	1
+/* Datagrams of others that are passed over on the carrier in search of our own. */
+#define KTLS_OTHERS_MAX	2048
 
 /**
  * struct ktls_port - a UDP carrier and who uses it
@@ -98,21 +100,39 @@ static struct ktls_sock *find(struct ktls_port *port, const struct in6_addr *add
 	return rhashtable_lookup(&peers, &peer, peer_params);
 }
 
+/* encap_err_lookup: errors about what was sent from the carrier are ours. */
+static int error_is_ours(struct sock *csk, struct sk_buff *skb)
+{
+	return 0;
+}
+
+/* RCU. NULL: it was given back a moment ago, and the user data may be another owner's. */
+static struct ktls_port *port_of(struct sock *csk)
+{
+	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
+
+	/* Pairs with that in unhook(). */
+	smp_rmb();
+	return READ_ONCE(udp_sk(csk)->encap_err_lookup) == error_is_ours ? port : NULL;
+}
+
 static struct ktls_sock *find_sender(struct ktls_port *port, struct sk_buff *skb)
 {
 	struct in6_addr addr;
 
-	if (skb->protocol == htons(ETH_P_IP))
+	if (skb->protocol == htons(ETH_P_IP)) {
 		ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &addr);
-	else
-		addr = ipv6_hdr(skb)->saddr;
-	return find(port, &addr, udp_hdr(skb)->source, skb->skb_iif);
+		return find(port, &addr, udp_hdr(skb)->source, 0);
+	}
+	addr = ipv6_hdr(skb)->saddr;
+	/* As recvfrom(2) says it, for what comes from this machine too. */
+	return find(port, &addr, udp_hdr(skb)->source, inet6_iif(skb));
 }
 
 /* encap_rcv: BH, RCU; skb->data is the UDP header. 0: taken; 1: the carrier's own. */
 static int receive(struct sock *csk, struct sk_buff *skb)
 {
-	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
+	struct ktls_port *port = port_of(csk);
 	struct ktls_sock *ks = port ? find_sender(port, skb) : NULL;
 
 	return ks ? ktls_datagram_arrived(ks, skb) : 1;
@@ -147,23 +167,17 @@ static struct ktls_sock *find_receiver(struct ktls_port *port, const struct sk_b
 static void error_received(struct sock *csk, struct sk_buff *skb, KTLS_ENCAP_ERR_ARGS)
 {
 	const struct udphdr *uh = KTLS_ENCAP_ERR_HEADER;
-	struct ktls_port *port = rcu_dereference_sk_user_data(csk);
+	struct ktls_port *port = port_of(csk);
 	struct ktls_sock *ks;
 
 	if (!port || !is_refusal(skb))
 		return;
 	ks = find_receiver(port, skb, uh);
-	if (!ks)
+	if (!ks || READ_ONCE(ks->carrier.port) != port)
 		return;
 	WRITE_ONCE(ks->sk.sk_err, ECONNREFUSED);
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CARRIER_ERROR);
 	ktls_carrier_wake(ks, EPOLLERR | EPOLLIN | EPOLLOUT);
-}
-
-/* encap_err_lookup: errors about what was sent from the carrier are ours. */
-static int error_is_ours(struct sock *csk, struct sk_buff *skb)
-{
-	return 0;
 }
 
 static void wake_waiting(struct ktls_port *port)
@@ -185,7 +199,7 @@ static void write_space(struct sock *csk)
 	struct ktls_port *port;
 
 	rcu_read_lock();
-	port = rcu_dereference_sk_user_data(csk);
+	port = port_of(csk);
 	if (port) {
 		port->write_space(csk);
 		if (sock_writeable(csk))
@@ -239,9 +253,11 @@ static void restore_fragmenting(const struct ktls_port *port)
 {
 	struct sock *csk = port->sk;
 
-	if (port->pmtudisc <= IP_PMTUDISC_WANT)
+	/* What the program has chosen since stays. */
+	if (port->pmtudisc <= IP_PMTUDISC_WANT && inet_sk(csk)->pmtudisc == IP_PMTUDISC_DO)
 		inet_sk(csk)->pmtudisc = port->pmtudisc;
-	if (csk->sk_family == AF_INET6 && port->pmtudisc6 <= IPV6_PMTUDISC_WANT)
+	if (csk->sk_family == AF_INET6 && port->pmtudisc6 <= IPV6_PMTUDISC_WANT &&
+	    inet6_sk(csk)->pmtudisc == IPV6_PMTUDISC_DO)
 		inet6_sk(csk)->pmtudisc = port->pmtudisc6;
 }
 
@@ -282,6 +298,7 @@ static void unhook(struct ktls_port *port)
 	WRITE_ONCE(up->encap_rcv, NULL);
 	WRITE_ONCE(up->encap_err_rcv, NULL);
 	WRITE_ONCE(up->encap_err_lookup, NULL);
+	smp_wmb();
 	write_lock_bh(&csk->sk_callback_lock);
 	csk->sk_write_space = port->write_space;
 	rcu_assign_sk_user_data(csk, NULL);
@@ -343,6 +360,7 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 
 	carrier->sock = sock;
 	carrier->err = 0;
+	memset(&carrier->peer, 0, sizeof(carrier->peer));
 	WRITE_ONCE(carrier->named, port->connected);
 	WRITE_ONCE(carrier->port, port);
 	WRITE_ONCE(carrier->sk, sock->sk);
@@ -573,19 +591,30 @@ static bool take_over(struct ktls_sock *ks, struct sk_buff *skb)
  */
 void ktls_udp_drain(struct ktls_sock *ks)
 {
+	int skip = 0, others = 0, error = 0, offset, err;
 	struct sock *csk = ks->carrier.sk;
 	struct sk_buff *skb;
-	int skip = 0, offset, err;
 
 	lockdep_assert_held(&ks->rx.dir.lock);
-	for (;;) {
+	/* Each look begins at the head of the queue: among very many of others ours are lost. */
+	while (others < KTLS_OTHERS_MAX) {
 		/* What stays is skipped by its length, as SO_PEEK_OFF does. */
 		offset = skip;
 		skb = __skb_recv_udp(csk, MSG_PEEK | MSG_DONTWAIT, &offset, &err);
+		if (!skb && err != -EAGAIN && !error) {
+			error = err;
+			continue;
+		}
 		if (!skb)
-			return;
-		if (!take_over(ks, skb))
+			break;
+		if (!take_over(ks, skb)) {
 			skip += skb->len;
+			others++;
+		}
 		consume_skb(skb);
+		cond_resched();
 	}
+	/* It was for those who read the carrier. */
+	if (error)
+		WRITE_ONCE(csk->sk_err, -error);
 }

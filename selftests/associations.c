@@ -66,6 +66,17 @@ TEST_F(associations, each_its_own)
 		EXPECT_TRUE(talks(&self->a[i], i));
 }
 
+TEST_F(associations, idle)
+{
+	int ttl = 5;
+
+	EXPECT_EQ(POLLOUT, poll_now(self->a[0].fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->a[0].fd, payload, 1, MSG_DONTWAIT)));
+	/* What would be everybody's is nobody's to set. */
+	EXPECT_EQ(-EOPNOTSUPP, RESULT(setsockopt(self->a[0].fd, IPPROTO_IP, IP_TTL, &ttl,
+						 sizeof(ttl))));
+}
+
 TEST_F(associations, names)
 {
 	struct sockaddr_in6 ours, peers;

@@ -110,6 +110,20 @@ TEST_F(datagram, several_records)
 	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 1, MSG_DONTWAIT)));
 }
 
+TEST_F(datagram, poll_rest_of_a_datagram)
+{
+	size_t len = dgram_seal(&self->peer, DATA, "first", 5, record);
+
+	EXPECT_EQ(POLLOUT, poll_now(self->fd, POLLIN | POLLOUT | POLLRDHUP));
+	len += dgram_seal(&self->peer, DATA, "second", 6, record + len);
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(5, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(POLLIN, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(6, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+}
+
 TEST_F(datagram, control_records)
 {
 	struct ktls_info info;

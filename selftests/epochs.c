@@ -140,6 +140,31 @@ TEST_F(epochs, two_changes)
 	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
 }
 
+/* A batch that is longer than the numbers that are left. */
+TEST_F(epochs, last_number_in_a_batch)
+{
+	int segment = 2, fds[2], fd, carrier;
+	struct peer peer;
+	uint8_t type;
+
+	ASSERT_EQ(0, udp_pair(variant->family, fds));
+	carrier = fds[0];
+	peer.fd = fds[1];
+	next_keys(&peer.rx, variant->cipher, 1);
+	peer.rx.seq = EPOCH(2) - 2;
+	fd = dtls_attach(carrier);
+	ASSERT_EQ(0, tls_key(fd, TLS_TX, &peer.rx));
+	ASSERT_EQ(0, setsockopt(fd, SOL_KTLS, KTLS_SEGMENT, &segment, sizeof(segment)));
+	EXPECT_EQ(4, send(fd, "abcdefgh", 8, 0));
+	EXPECT_EQ(-EBADMSG, RESULT(send(fd, "efgh", 4, MSG_NOSIGNAL)));
+	EXPECT_EQ(2, dgram_recv(&peer, &type, payload));
+	EXPECT_EQ(2, dgram_recv(&peer, &type, payload));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(peer.fd, payload, 100, MSG_DONTWAIT)));
+	close(fd);
+	close(carrier);
+	close(peer.fd);
+}
+
 /* The last number of an epoch is no number of the next. */
 TEST_F(epochs, after_the_last_number)
 {

@@ -220,6 +220,19 @@ TEST_F(path, buffer_full)
 	EXPECT_LT(0, info.rx_overflows);
 }
 
+/* A long send of small records is a send that a signal ends. */
+TEST_F(path, interrupted_batches)
+{
+	int small = 4096;
+
+	ASSERT_EQ(0, set_segment(self->fd, 1));
+	ASSERT_EQ(0, setsockopt(self->peer.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
+	ASSERT_EQ(0, setsockopt(self->carrier, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));
+	interrupted_by(SIGALRM);
+	ualarm(200000, 0);
+	EXPECT_GT(sizeof(data), RESULT(send(self->fd, data, sizeof(data), 0)));
+}
+
 /* A datagram that the program composes on the carrier stays its own. */
 TEST_F(path, corked)
 {

@@ -82,7 +82,9 @@
  * the association goes too; without a peer (AF_UNSPEC) nothing comes and sends fail. Datagrams that are not DTLS (rfc7983: first
  * byte not 20 to 63), that come from other peers, or that are handshakes under keys not known
  * here stay on the carrier for its readers; sending on it goes on too. DTLS finds the path's
- * limit: IP_MTU_DISCOVER of the carrier is raised to IP_PMTUDISC_DO while it has sockets.
+ * limit: IP_MTU_DISCOVER of the carrier is raised to IP_PMTUDISC_DO while it has sockets. Options
+ * of SOL_IP and SOL_IPV6 can be set on such a carrier only, not on its sockets (EOPNOTSUPP).
+ * An ICMP error about what was sent from a carrier is told to the socket whose peer it names.
  *
  * One send is one record is one datagram. What splice and sendfile bring is cut into records
  * that fit the path, and so is a send with KTLS_SEGMENT. Besides the errors above:
