@@ -136,7 +136,21 @@ arrived_at() {
 	local from=${other[$1]}
 	tally "$1" && packets "$from" && [ "$came" -eq $((given[$from] - lost[$from] - dropped)) ]
 }
-all_there() { await arrived_at near && await arrived_at far; }
+all_there() {
+	await arrived_at near && await arrived_at far && return
+	say_sums
+	return 1
+}
+say_sums() {
+	local side
+	for side in near far; do
+		tally "$side" && packets "${other[$side]}" &&
+			echo "$side: came $came, given ${given[${other[$side]}]}, passed $passed," \
+				"dropped $dropped, and before ${lost[${other[$side]}]}"
+	done
+	nstat -az 2>/dev/null | grep -E 'Udp.*Err|Ktls' || true
+	cat /proc/net/ktls_stat
+}
 
 # Nothing came that was not sent, and nothing twice.
 faultless() {
