@@ -5,6 +5,7 @@
  *
  *	mbedtls_peer client|server ADDRESS PORT SUITE CERTIFICATE KEY FILE BYTES
  */
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,8 +161,8 @@ static void give(struct peer *p, const char *name)
 	fclose(file);
 }
 
-/* To the peer's close_notify, ours going out as soon as there is nothing more to come. */
-static void take(struct peer *p, size_t bytes)
+/* To the peer's close_notify; a client's goes out as soon as there is nothing more to come. */
+static void take(struct peer *p, size_t bytes, bool closes)
 {
 	unsigned char data[MBEDTLS_SSL_MAX_CONTENT_LEN];
 	size_t came = 0;
@@ -175,7 +176,7 @@ static void take(struct peer *p, size_t bytes)
 			fail("read", ret);
 		fwrite(data, 1, ret, stdout);
 		came += ret;
-		if (came >= bytes)
+		if (closes && came >= bytes)
 			check(mbedtls_ssl_close_notify(&p->ssl), "close_notify");
 	}
 	if (came != bytes || fflush(stdout))
@@ -205,6 +206,6 @@ int main(int argc, char **argv)
 	else
 		await_client(&peer, &args);
 	give(&peer, args.file);
-	take(&peer, args.bytes);
+	take(&peer, args.bytes, args.endpoint == MBEDTLS_SSL_IS_CLIENT);
 	return 0;
 }
