@@ -44,7 +44,9 @@ static void pass(struct path *p, int from, const char *data, size_t len)
 
 	if (p->lost[from] & bit)
 		return;
-	if (p->late[from] & bit) {
+	if (p->late[from] & bit || (from == FROM_CLIENT && p->late_type &&
+				    (uint8_t)data[0] == p->late_type)) {
+		p->late_type = 0;
 		memcpy(p->held[from], data, len);
 		p->held_len[from] = len;
 		return;
@@ -70,6 +72,7 @@ void path_mend(struct path *p)
 {
 	memset(p->lost, 0, sizeof(p->lost));
 	memset(p->late, 0, sizeof(p->late));
+	p->late_type = 0;
 }
 
 /* ---- the meeting ---- */

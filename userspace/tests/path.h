@@ -17,6 +17,7 @@ struct path {
 	unsigned int passed[2];		/* datagrams */
 	uint64_t lost[2];		/* a bit for each that is lost, ... */
 	uint64_t late[2];		/* ... and that comes behind the next */
+	uint8_t late_type;		/* likewise the client's first that begins with such a record */
 	char held[2][65536];
 	size_t held_len[2];
 };
