@@ -255,7 +255,7 @@ int ktls_datagram_open(struct ktls_sock *ks)
 		if (!rx->datagram && left--)
 			WRITE_ONCE(rx->datagram, skb_dequeue(&rx->datagrams));
 		if (!rx->datagram) {
-			/* A flood keeps nobody in here: what came meanwhile is for the next call. */
+			/* A flood keeps nobody here: what came meanwhile is for the next call. */
 			if (!skb_queue_empty_lockless(&rx->datagrams))
 				ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 			return -ENODATA;
@@ -297,8 +297,8 @@ static bool has_unopened(const struct ktls_rx *rx)
 
 static bool has_news(struct ktls_sock *ks)
 {
-	return has_unopened(&ks->rx) || !skb_queue_empty_lockless(&ks->rx.queue) || READ_ONCE(ks->rx.eof) ||
-	       READ_ONCE(ks->rx.hold) || READ_ONCE(ks->rx.dir.err) ||
+	return has_unopened(&ks->rx) || !skb_queue_empty_lockless(&ks->rx.queue) ||
+	       READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.hold) || READ_ONCE(ks->rx.dir.err) ||
 	       (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) || READ_ONCE(ks->sk.sk_err) ||
 	       !READ_ONCE(ks->carrier.sk);
 }

@@ -298,6 +298,7 @@ static void unhook(struct ktls_port *port)
 	WRITE_ONCE(up->encap_rcv, NULL);
 	WRITE_ONCE(up->encap_err_rcv, NULL);
 	WRITE_ONCE(up->encap_err_lookup, NULL);
+	/* Pairs with that in port_of(). */
 	smp_wmb();
 	write_lock_bh(&csk->sk_callback_lock);
 	csk->sk_write_space = port->write_space;

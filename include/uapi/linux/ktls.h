@@ -79,11 +79,13 @@
  * connect(2) names by a sockaddr_in or sockaddr_in6. It fails with ENOTCONN (not bound), EISCONN
  * (there is a peer), EADDRINUSE (another socket on this carrier has that peer), EINVAL,
  * EAFNOSUPPORT. On a connected carrier bind() is all; where the program connects it to later,
- * the association goes too; without a peer (AF_UNSPEC) nothing comes and sends fail. Datagrams that are not DTLS (rfc7983: first
- * byte not 20 to 63), that come from other peers, or that are handshakes under keys not known
- * here stay on the carrier for its readers; sending on it goes on too. DTLS finds the path's
- * limit: IP_MTU_DISCOVER of the carrier is raised to IP_PMTUDISC_DO while it has sockets. Options
- * of SOL_IP and SOL_IPV6 can be set on such a carrier only, not on its sockets (EOPNOTSUPP).
+ * the association goes too; without a peer (AF_UNSPEC) nothing comes and sends fail.
+ *
+ * Datagrams that are not DTLS (rfc7983: first byte not 20 to 63), that come from other peers, or
+ * that are handshakes under keys not known here stay on the carrier for its readers; sending on
+ * it goes on too. DTLS finds the path's limit: IP_MTU_DISCOVER of the carrier is raised to
+ * IP_PMTUDISC_DO while it has sockets. Where many share a carrier, options of SOL_IP and SOL_IPV6
+ * can be set on the carrier only, not on its sockets (EOPNOTSUPP).
  * An ICMP error about what was sent from a carrier is told to the socket whose peer it names.
  *
  * One send is one record is one datagram. What splice and sendfile bring is cut into records
