@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the pure files (record, cipher) need of their surroundings, so that the
+ * What the pure files (record, window, cipher) need of their surroundings, so that the
  * same source compiles in the kernel and in a program of the host.
  */
 #ifndef KTLS_BYTES_H
