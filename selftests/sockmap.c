@@ -40,11 +40,11 @@ FIXTURE_SETUP(sockmap)
 	if (kernel_tls())
 		SKIP(return, "only AF_KTLS has a carrier");
 	self->map = sockmap();
-	if (self->map < 0)
-		SKIP(return, "no sockmap: %s", strerror(errno));
+	if (self->map < 0 && (errno == ENOSYS || errno == EINVAL))
+		SKIP(return, "the kernel has no sockmap");
+	ASSERT_LE(0, self->map);
 	ASSERT_EQ(0, tcp_pair(variant->family, self->fds));
-	if (put_in(self->map, self->fds[0]))
-		SKIP(return, "no sockmap for TCP: %s", strerror(errno));
+	ASSERT_EQ(0, put_in(self->map, self->fds[0]));
 }
 
 FIXTURE_TEARDOWN(sockmap)
