@@ -123,12 +123,14 @@ static inline int ktls_compat_send_pages(struct sock *csk, const struct bio_vec 
  * @addr: the peer's address
  * @scope: the interface that a link-local address belongs to
  * @number: the peer's port
+ * @local: ours; any: the socket's, or what routing chooses
  *
  * Context: process.
  * Return: the route, to be released; ERR_PTR.
  */
 static inline struct dst_entry *ktls_compat_route6(struct sock *csk, const struct in6_addr *addr,
-						   u32 scope, __be16 number)
+						   u32 scope, __be16 number,
+						   const struct in6_addr *local)
 {
 #if IS_ENABLED(CONFIG_IPV6)
 	struct flowi6 fl6 = {
@@ -136,7 +138,7 @@ static inline struct dst_entry *ktls_compat_route6(struct sock *csk, const struc
 		.flowi6_oif	= csk->sk_bound_dev_if ?: scope,
 		.flowi6_mark	= csk->sk_mark,
 		.daddr		= *addr,
-		.saddr		= inet6_sk(csk)->saddr,
+		.saddr		= ipv6_addr_any(local) ? inet6_sk(csk)->saddr : *local,
 		.fl6_dport	= number,
 		.fl6_sport	= inet_sk(csk)->inet_sport,
 	};

@@ -289,6 +289,7 @@ static void drop_rest(struct ktls_sock *ks, int ret, u64 seq)
 static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
 {
 	struct ktls_header header = { };
+	struct in6_addr to;
 	struct sk_buff *skb;
 	int ret;
 
@@ -297,11 +298,13 @@ static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
 		drop_rest(ks, ret, ktls_record_seq(raw));
 		return 0;
 	}
+	ktls_udp_destination(ks, ks->rx.datagram, &to);
 	skb = take_record(ks, header.record_len);
 	if (!IS_ERR(skb))
 		skb = open_record(ks, key, skb, &header);
 	if (IS_ERR(skb))
 		return count_failure(ks, key, PTR_ERR(skb), header.seq);
+	ktls_udp_follow(ks, &to);
 	deliver_record(ks, key, skb, &header);
 	return 0;
 }

@@ -235,6 +235,8 @@ struct ktls_peer {
  * @port: UDP: the carrier as all its associations see it
  * @peer: UDP: of an association that shares its carrier
  * @peer_node: by @peer
+ * @local: UDP: where the peer's records were sent to, from where ours go; any: routing decides
+ * @local_lock: protects @local
  * @named: UDP: there is somebody to talk to
  * @waiting: UDP: in its port's list, when room is wanted
  */
@@ -252,6 +254,8 @@ struct ktls_carrier {
 	struct ktls_port *port;
 	struct ktls_peer peer;
 	struct rhash_head peer_node;
+	struct in6_addr local;
+	seqlock_t local_lock;
 	bool named;
 	struct list_head waiting;
 };
@@ -432,6 +436,12 @@ void ktls_udp_detach(struct ktls_sock *ks);
 int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len);
 int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr);
 bool ktls_udp_shares(const struct ktls_sock *ks);
+void ktls_udp_local(const struct ktls_sock *ks, struct in6_addr *local);
+void ktls_udp_set_local(struct ktls_sock *ks, const struct in6_addr *local);
+int ktls_udp_choose_local(struct ktls_sock *ks, const struct in6_addr *local);
+void ktls_udp_destination(const struct ktls_sock *ks, const struct sk_buff *skb,
+			  struct in6_addr *to);
+void ktls_udp_follow(struct ktls_sock *ks, const struct in6_addr *to);
 bool ktls_udp_wants_room(struct ktls_sock *ks);
 void ktls_udp_drain(struct ktls_sock *ks);
 

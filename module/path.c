@@ -11,34 +11,77 @@
 
 #include "ktls.h"
 
-/* One datagram, or a batch of them. */
-static int send_one(struct ktls_sock *ks, const struct iov_iter *from, u16 segment)
+static void add_control(struct msghdr *msg, int level, int type, const void *data, size_t len)
+{
+	struct cmsghdr *header = msg->msg_control + msg->msg_controllen;
+
+	header->cmsg_level = level;
+	header->cmsg_type = type;
+	header->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(header), data, len);
+	msg->msg_controllen += CMSG_SPACE(len);
+}
+
+static void add_source(struct msghdr *msg, const struct sock *csk, const struct in6_addr *local)
+{
+	struct in6_pktinfo info6 = { .ipi6_addr = *local };
+	struct in_pktinfo info = { .ipi_spec_dst.s_addr = local->s6_addr32[3] };
+
+	if (csk->sk_family == AF_INET6)
+		add_control(msg, SOL_IPV6, IPV6_PKTINFO, &info6, sizeof(info6));
+	else
+		add_control(msg, SOL_IP, IP_PKTINFO, &info, sizeof(info));
+}
+
+static int send_from(struct ktls_sock *ks, const struct iov_iter *from, u16 segment,
+		     const struct in6_addr *local)
 {
 	union {
 		struct cmsghdr header;
-		u8 space[CMSG_SPACE(sizeof(u16))];
+		u8 space[CMSG_SPACE(sizeof(u16)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
 	} control = { };
-	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL, .msg_iter = *from };
+	struct msghdr msg = {
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL, .msg_iter = *from,
+		.msg_control = &control,
+	};
 	struct sock *csk = ks->carrier.sk;
 	struct sockaddr_in6 name;
 
-	/* The record would become part of the program's own datagram. */
-	if (ktls_compat_is_corked(csk))
-		return -EBUSY;
 	if (ktls_udp_shares(ks)) {
 		msg.msg_name = &name;
 		msg.msg_namelen = ktls_udp_name(ks, (struct sockaddr *)&name);
 	}
+	if (!ipv6_addr_any(local))
+		add_source(&msg, csk, local);
 	/* 0 where the carrier has a UDP_SEGMENT of its own: a record is a datagram. */
-	if (segment || READ_ONCE(udp_sk(csk)->gso_size)) {
-		control.header.cmsg_level = SOL_UDP;
-		control.header.cmsg_type = UDP_SEGMENT;
-		control.header.cmsg_len = CMSG_LEN(sizeof(segment));
-		*(u16 *)CMSG_DATA(&control.header) = segment;
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-	}
+	if (segment || READ_ONCE(udp_sk(csk)->gso_size))
+		add_control(&msg, SOL_UDP, UDP_SEGMENT, &segment, sizeof(segment));
 	return sock_sendmsg(ks->carrier.sock, &msg);
+}
+
+/* What kernels say of a source that is no address of this machine. */
+static bool is_lost(int err)
+{
+	return err == -EINVAL || err == -ENETUNREACH || err == -EADDRNOTAVAIL;
+}
+
+/* One datagram, or a batch of them. */
+static int send_one(struct ktls_sock *ks, const struct iov_iter *from, u16 segment)
+{
+	struct in6_addr local;
+	int ret;
+
+	/* The record would become part of the program's own datagram. */
+	if (ktls_compat_is_corked(ks->carrier.sk))
+		return -EBUSY;
+	ktls_udp_local(ks, &local);
+	ret = send_from(ks, from, segment, &local);
+	if (ipv6_addr_any(&local) || !is_lost(ret))
+		return ret;
+	ret = send_from(ks, from, segment, &in6addr_any);
+	if (ret >= 0)
+		ktls_udp_set_local(ks, &in6addr_any);
+	return ret;
 }
 
 /* Bytes of the first pending records that UDP can cut apart again: equal but the last. */
@@ -91,7 +134,7 @@ int ktls_path_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int 
 }
 
 static struct dst_entry *find_route(const struct ktls_sock *ks, struct sock *csk,
-				    const struct in6_addr *addr)
+				    const struct in6_addr *addr, const struct in6_addr *local)
 {
 	const struct inet_sock *inet = inet_sk(csk);
 	__be16 number = ktls_udp_shares(ks) ? ks->carrier.peer.number : inet->inet_dport;
@@ -99,10 +142,10 @@ static struct dst_entry *find_route(const struct ktls_sock *ks, struct sock *csk
 	struct rtable *rt;
 
 	if (!ipv6_addr_v4mapped(addr))
-		return ktls_compat_route6(csk, addr, ks->carrier.peer.scope, number);
+		return ktls_compat_route6(csk, addr, ks->carrier.peer.scope, number, local);
 	rt = ip_route_output_ports(sock_net(csk), &fl4, csk, addr->s6_addr32[3],
-				   inet->inet_saddr, number, inet->inet_sport, IPPROTO_UDP, 0,
-				   csk->sk_bound_dev_if);
+				   local->s6_addr32[3] ?: inet->inet_saddr, number,
+				   inet->inet_sport, IPPROTO_UDP, 0, csk->sk_bound_dev_if);
 	return IS_ERR(rt) ? ERR_CAST(rt) : &rt->dst;
 }
 
@@ -127,7 +170,7 @@ static void peer_address(const struct ktls_sock *ks, const struct sock *csk,
 int ktls_path_room(const struct ktls_sock *ks)
 {
 	struct dst_entry *dst = ERR_PTR(-ENOTCONN);
-	struct in6_addr addr;
+	struct in6_addr addr, local;
 	struct sock *csk;
 	int mtu;
 
@@ -136,7 +179,10 @@ int ktls_path_room(const struct ktls_sock *ks)
 	csk = READ_ONCE(ks->carrier.sk);
 	if (csk && READ_ONCE(ks->carrier.named)) {
 		peer_address(ks, csk, &addr);
-		dst = find_route(ks, csk, &addr);
+		ktls_udp_local(ks, &local);
+		dst = find_route(ks, csk, &addr, &local);
+		if (IS_ERR(dst) && !ipv6_addr_any(&local))
+			dst = find_route(ks, csk, &addr, &in6addr_any);
 	}
 	rcu_read_unlock();
 	if (IS_ERR(dst))

@@ -442,6 +442,7 @@ static void init_sock(struct ktls_sock *ks)
 	skb_queue_head_init(&rx->datagrams);
 	__skb_queue_head_init(&rx->early);
 	INIT_LIST_HEAD(&ks->carrier.waiting);
+	seqlock_init(&ks->carrier.local_lock);
 	INIT_RCU_WORK(&rx->late, ktls_datagram_late_work);
 	rx->epoch = -1;
 	rx->closed = true;

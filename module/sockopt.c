@@ -256,6 +256,34 @@ static bool is_carrier_option(int level, int name)
 	return level == SOL_IP || level == SOL_IPV6;
 }
 
+/* rfc3542 6.1, and the same for IPv4: from where an association's datagrams go. */
+static int set_local(struct ktls_sock *ks, int level, sockptr_t value, unsigned int len)
+{
+	struct in6_addr local = in6addr_any;
+	struct in6_pktinfo info6;
+	struct in_pktinfo info;
+
+	if (len != (level == SOL_IPV6 ? sizeof(info6) : sizeof(info)))
+		return -EINVAL;
+	if (level == SOL_IPV6) {
+		if (copy_from_sockptr(&info6, value, sizeof(info6)))
+			return -EFAULT;
+		local = info6.ipi6_addr;
+	} else {
+		if (copy_from_sockptr(&info, value, sizeof(info)))
+			return -EFAULT;
+		if (info.ipi_spec_dst.s_addr)
+			ipv6_addr_set_v4mapped(info.ipi_spec_dst.s_addr, &local);
+	}
+	return ktls_udp_choose_local(ks, &local);
+}
+
+static bool is_local(int level, int name)
+{
+	return (level == SOL_IP && name == IP_PKTINFO) ||
+	       (level == SOL_IPV6 && name == IPV6_PKTINFO);
+}
+
 static int set_carrier(struct ktls_sock *ks, int level, int name, sockptr_t value,
 		       unsigned int len)
 {
@@ -264,9 +292,9 @@ static int set_carrier(struct ktls_sock *ks, int level, int name, sockptr_t valu
 
 	mutex_lock(&ks->tx.dir.lock);
 	carrier = ks->carrier.sock;
-	/* Of a carrier that many share they are not one association's. */
+	/* Of a carrier that many share the others are not one association's. */
 	if (carrier && ktls_udp_shares(ks))
-		ret = -EOPNOTSUPP;
+		ret = is_local(level, name) ? set_local(ks, level, value, len) : -EOPNOTSUPP;
 	else if (carrier)
 		ret = READ_ONCE(carrier->ops)->setsockopt(carrier, level, name, value, len);
 	mutex_unlock(&ks->tx.dir.lock);

@@ -85,7 +85,12 @@
  * that are handshakes under keys not known here stay on the carrier for its readers; sending on
  * it goes on too. DTLS finds the path's limit: IP_MTU_DISCOVER of the carrier is raised to
  * IP_PMTUDISC_DO while it has sockets. Where many share a carrier, options of SOL_IP and SOL_IPV6
- * can be set on the carrier only, not on its sockets (EOPNOTSUPP).
+ * can be set on the carrier only, not on its sockets (EOPNOTSUPP), but for one: where the carrier
+ * is bound to no address, records go from the address to which the peer's last record came, and
+ * before the first from that which setsockopt(SOL_IP, IP_PKTINFO, struct in_pktinfo) or
+ * setsockopt(SOL_IPV6, IPV6_PKTINFO, struct in6_pktinfo; rfc3542 6.1) names: ipi_spec_dst and
+ * ipi6_addr alone count (EINVAL: not of the peer's family; ENOTCONN). Without either, or when it
+ * is no address of this machine any more, routing chooses.
  * An ICMP error about what was sent from a carrier is told to the socket whose peer it names.
  *
  * One send is one record is one datagram. What splice and sendfile bring is cut into records
