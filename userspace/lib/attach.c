@@ -10,6 +10,7 @@
 #include "conn.h"
 #include "dtls.h"
 #include "listener.h"
+#include "local.h"
 #include "secrets.h"
 
 /* What speaks against the kernel before it is asked. */
@@ -57,8 +58,10 @@ static int connect_peer(struct ktls_conn *conn)
 	if (!wire->peer_len)
 		return 0;
 	ktls_listener_displace(conn);
-	if (!connect(conn->fd, (const struct sockaddr *)&wire->peer, wire->peer_len))
+	if (!connect(conn->fd, (const struct sockaddr *)&wire->peer, wire->peer_len)) {
+		ktls_local_choose(conn->fd, &wire->local);
 		return 0;
+	}
 	return ktls_decline(conn, errno, "the kernel does not take the peer's address: %s",
 			    strerror(errno));
 }

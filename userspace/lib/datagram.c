@@ -8,6 +8,7 @@
 
 #include "datagram.h"
 #include "dtls.h"
+#include "local.h"
 
 /* IP's and UDP's header. */
 #define OVERHEAD4	(20 + 8)
@@ -178,10 +179,16 @@ size_t ktls_datagram_pack(const struct ktls_wire *wire, const uint8_t *data, siz
 
 int ktls_datagram_send(const struct ktls_wire *wire, const uint8_t *data, size_t len, int flags)
 {
-	const struct sockaddr *to = wire->peer_len ? (const struct sockaddr *)&wire->peer : NULL;
+	struct iovec iov = { .iov_base = (void *)data, .iov_len = len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	union ktls_local_control control;
 
-	return sendto(wire->fd, data, len, flags | MSG_NOSIGNAL, to, wire->peer_len) < 0 ?
-	       -errno : 0;
+	if (wire->peer_len) {
+		msg.msg_name = (void *)&wire->peer;
+		msg.msg_namelen = wire->peer_len;
+		ktls_local_write(&msg, &control, wire->peer.ss_family, &wire->local);
+	}
+	return sendmsg(wire->fd, &msg, flags | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 static int flush(struct ktls_wire *wire, int flags)

@@ -19,6 +19,7 @@
 #include "dtls.h"
 #include "guests.h"
 #include "listener.h"
+#include "local.h"
 
 #define DATAGRAM_MAX	65535
 #define TAKE_BACK_MAX	64	/* the old peer may go on sending */
@@ -134,6 +135,7 @@ static int connect_beside(int listening, const struct ktls_wire *wire)
 
 	if (getsockname(listening, (struct sockaddr *)&addr, &len))
 		return -errno;
+	ktls_local_name(&wire->local, &wire->peer, &addr);
 	fd = socket(addr.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
@@ -276,8 +278,8 @@ static int make_next(struct ktls_listener *l)
 }
 
 /* Without a good cookie the hello is answered with one, and forgotten. */
-static int greet(struct ktls_listener *l, const struct sockaddr_storage *name, socklen_t len,
-		 size_t size, struct ktls_conn **out)
+static int greet(struct ktls_listener *l, const struct sockaddr_storage *name,
+		 struct msghdr *msg, size_t size, struct ktls_conn **out)
 {
 	struct ktls_conn *conn;
 	struct ktls_wire *wire;
@@ -291,7 +293,8 @@ static int greet(struct ktls_listener *l, const struct sockaddr_storage *name, s
 	conn = l->next;
 	wire = &conn->wire;
 	wire->peer = *name;
-	wire->peer_len = len;
+	wire->peer_len = msg->msg_namelen;
+	ktls_local_read(msg, &wire->local);
 	ktls_datagram_put(wire, l->datagram, size);
 	ret = ktls_wire_feed(wire) ? 0 : DTLSv1_listen(conn->ssl, l->ignored);
 	ERR_clear_error();
@@ -305,16 +308,16 @@ static int greet(struct ktls_listener *l, const struct sockaddr_storage *name, s
 	return 0;
 }
 
-static int deliver(struct ktls_listener *l, size_t size, const struct sockaddr_storage *from,
-		   socklen_t len, struct ktls_conn **out)
+static int deliver(struct ktls_listener *l, struct msghdr *msg, size_t size,
+		   struct ktls_conn **out)
 {
 	struct sockaddr_storage name;
 	struct ktls_guest *guest;
 
-	ktls_guest_name(from, &name);
+	ktls_guest_name(msg->msg_name, &name);
 	guest = ktls_guests_find(&l->guests, &name);
 	if (!guest)
-		return greet(l, &name, len, size, out);
+		return greet(l, &name, msg, size, out);
 	ktls_datagram_put(&guest->shaking->wire, l->datagram, size);
 	return advance(l, guest, out);
 }
@@ -322,15 +325,20 @@ static int deliver(struct ktls_listener *l, size_t size, const struct sockaddr_s
 /* As advance(); -EAGAIN: nothing is there. */
 static int receive(struct ktls_listener *l, struct ktls_conn **out)
 {
+	struct iovec iov = { .iov_base = l->datagram, .iov_len = sizeof(l->datagram) };
+	union ktls_local_control control;
 	struct sockaddr_storage from;
-	socklen_t len = sizeof(from);
-	ssize_t n = recvfrom(l->fd, l->datagram, sizeof(l->datagram), MSG_DONTWAIT,
-			     (struct sockaddr *)&from, &len);
+	struct msghdr msg = {
+		.msg_name = &from, .msg_namelen = sizeof(from),
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(l->fd, &msg, MSG_DONTWAIT);
 
 	/* Somebody to whom we sent is gone: that is his affair. */
 	if (n < 0)
 		return errno == EINTR || errno == ECONNREFUSED ? 0 : -errno;
-	return deliver(l, (size_t)n, &from, len, out);
+	return deliver(l, &msg, (size_t)n, out);
 }
 
 int ktls_listener_timeout(const struct ktls_listener *l)
@@ -389,6 +397,7 @@ static int set_up(struct ktls_listener *l, int fd)
 	l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (l->fd < 0)
 		return -errno;
+	ktls_local_ask(l->fd);
 	if (!l->ignored || !ktls_cookie_enable(l->ctx))
 		return -ENOMEM;
 	/* Says now what each guest would find out. */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <openssl/bio.h>
@@ -60,6 +61,7 @@ struct ktls_wire {
 	bool shared;		/* fd is a listener's, who puts into `in` what comes from the peer */
 	struct sockaddr_storage peer;	/* of a shared fd */
 	socklen_t peer_len;
+	struct in6_addr local;		/* where the peer reached a shared fd */
 	size_t mtu;		/* bytes that a datagram of the handshake may have */
 	bool holds;		/* records that overtook the handshake are held, in: */
 	uint8_t *early;

@@ -16,10 +16,11 @@ seq 1 200 >lines	# a datagram
 
 # listen_dtls NAME CIPHER CERTIFICATE OUTPUT [OPTION...]: as listen_on; its input is $input
 input=open
+address=127.0.0.1
 listen_dtls() {
 	: >"$1.log"
 	"$ktls" listen -dtls -brief -cert "$3.pem" -key "$3.key" -cipher "$2" "${@:5}" \
-		127.0.0.1:0 <"$input" >"$4" 2>>"$1.log" 9>&- &
+		"$address:0" <"$input" >"$4" 2>>"$1.log" 9>&- &
 	pid=$!
 	pids+=("$pid")
 	await "$patience" has_port "$1.log"
@@ -91,6 +92,29 @@ gnutls_tests() {
 		ok "gnutls-cli, $cipher: its close_notify ends it" ended "$pid"
 		wait $!
 	done
+}
+
+# A client hears only the address it has called, and the server has the first word.
+address_tests() {
+	local address input=words
+	mkfifo words
+	exec 8<>words
+	for address in 0.0.0.0 '[::]'; do
+		listen_dtls any ALL rsa any.out
+		cat lines >&8
+		touch hold
+		feed lines 9>&- | timeout "$patience" openssl s_client -dtls1_2 -quiet -no_ign_eof \
+			-connect "127.0.0.2:$port" >s_client.out 2>s_client.err &
+		ok "$address: called at another address it speaks" await "$patience" \
+			same lines s_client.out
+		ok "$address: and listens" await "$patience" same lines any.out
+		ok "$address: by the $way" has "DTLSv1.2 .*, $way" any.log
+		rm hold
+		ok "$address: the end of input ends it" ended "$pid"
+		wait $!
+	done
+	exec 8>&-
+	rm words
 }
 
 # Silent for longer than a client waits for answers.
@@ -208,6 +232,7 @@ usage_tests() {
 self_tests
 openssl_tests
 gnutls_tests
+address_tests
 end_tests
 server_tests
 relay_tests
