@@ -175,7 +175,7 @@ stream_tests() {
 	await "$patience" test -s gone.out
 	ok 'SIGTERM ends it' stop
 	ok 'and a client hears of it' ended "${listeners[0]}"
-	serve -stream -rate 1M site/lines
+	serve -stream -rate 200K site/lines
 	ok 'datagrams as the path takes them' streams four
 	ok 'all of them were sent' has 'STREAM site/lines 200 300000 ' serve.log
 	stop
