@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What if memory is short, or the program's is gone? Each allocation and each copy from or to
+ * the program that an operation makes fails once (the kernel's fault injection, fail-nth).
+ * Every time the operation either succeeds or says why not, and nothing is lost. timeout=600
+ */
+#include "kselftest_harness.h"
+#include "ktls_test.h"
+#include "dtls_test.h"
+
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+
+#define LARGE	70000	/* some records */
+#define SMALL	100
+#define ROUNDS	400	/* more points of failure has no operation */
+
+/* The sockets on which an operation is tried once. */
+struct scene {
+	int fd;			/* AF_KTLS; may be without carrier or keys */
+	int carrier;
+	struct peer peer;
+	int pipe[2];
+	int file;		/* LARGE bytes */
+};
+
+struct operation {
+	bool datagram;
+	int (*prepare)(struct scene *s);
+	long (*run)(struct scene *s);
+	/* Was everything as it has to be, having returned @result? */
+	bool (*check)(struct scene *s, long result);
+};
+
+static uint8_t data[LARGE], got[LARGE + RECORD_MAX];
+
+static bool set(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY);
+	bool done = fd >= 0 && write(fd, value, strlen(value)) > 0;
+
+	close(fd);
+	return done;
+}
+
+/* Allocations that may wait fail too, and single pages. */
+static bool may_inject(void)
+{
+	return set("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") &&
+	       set("/sys/kernel/debug/fail_page_alloc/ignore-gfp-wait", "N") &&
+	       set("/sys/kernel/debug/fail_page_alloc/min-order", "0") &&
+	       set("/sys/kernel/debug/fail_usercopy/verbose", "0") &&
+	       set("/sys/kernel/debug/failslab/verbose", "0") &&
+	       set("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+}
+
+static void arm(int control, int n)
+{
+	char text[16];
+
+	pwrite(control, text, snprintf(text, sizeof(text), "%d", n), 0);
+}
+
+/* Has something failed? The look itself copies. */
+static bool disarm(int control)
+{
+	char text[16] = "0";
+	bool left = pread(control, text, sizeof(text) - 1, 0) < 0 || atoi(text);
+
+	arm(control, 0);
+	return !left;
+}
+
+static bool is_shortage(long result)
+{
+	return result == -ENOMEM || result == -ENOBUFS || result == -EFAULT;
+}
+
+static int set_scene(struct scene *s, const struct operation *op)
+{
+	int fds[2];
+
+	if (op->datagram ? udp_pair(AF_INET, fds) : tcp_pair(AF_INET, fds))
+		return -1;
+	s->carrier = fds[0];
+	s->peer.fd = fds[1];
+	s->fd = -1;
+	time_limit(s->carrier, TIME_LIMIT);
+	time_limit(s->peer.fd, TIME_LIMIT);
+	keys_make(&s->peer.tx, TLS_CIPHER_AES_GCM_128, 1);
+	keys_make(&s->peer.rx, TLS_CIPHER_AES_GCM_128, 2);
+	if (op->datagram) {
+		dtls_keys_make(&s->peer.tx, TLS_CIPHER_AES_GCM_128, 1);
+		dtls_keys_make(&s->peer.rx, TLS_CIPHER_AES_GCM_128, 2);
+	}
+	if (pipe(s->pipe) || fcntl(s->pipe[0], F_SETPIPE_SZ, 1 << 20) < 0)
+		return -1;
+	s->file = memfd_create("file", 0);
+	if (write(s->file, data, LARGE) != LARGE || lseek(s->file, 0, SEEK_SET))
+		return -1;
+	return op->prepare(s);
+}
+
+static void strike(struct scene *s)
+{
+	close(s->fd);
+	close(s->carrier);
+	close(s->peer.fd);
+	close(s->pipe[0]);
+	close(s->pipe[1]);
+	close(s->file);
+}
+
+static void try_all(struct __test_metadata *_metadata, const struct operation *op)
+{
+	int control = open("/proc/thread-self/fail-nth", O_RDWR), n;
+	struct scene s;
+	bool failed;
+	long result;
+
+	if (control < 0 || !may_inject())
+		SKIP(return, "the kernel has no fault injection");
+	mlockall(MCL_CURRENT | MCL_FUTURE);
+	fill(data, sizeof(data), 0);
+	for (n = 1; n < ROUNDS; n++) {
+		ASSERT_EQ(0, set_scene(&s, op));
+		arm(control, n);
+		result = RESULT(op->run(&s));
+		failed = disarm(control);
+		ASSERT_TRUE(result >= 0 || is_shortage(result)) {
+			TH_LOG("point %d: %s", n, strerror(-result));
+		}
+		ASSERT_TRUE(op->check(&s, result)) {
+			TH_LOG("point %d: returned %ld", n, result);
+		}
+		strike(&s);
+		if (!failed)
+			break;
+	}
+	TH_LOG("%d points of failure", n - 1);
+	/* There is nothing that cannot fail. */
+	EXPECT_LT(1, n);
+	EXPECT_LT(n, ROUNDS);
+	close(control);
+}
+
+#define OPERATION(name, ...)						\
+	TEST(name)							\
+	{								\
+		static const struct operation op = { __VA_ARGS__ };	\
+									\
+		ONLY_KTLS();						\
+		try_all(_metadata, &op);				\
+	}
+
+/* ---- setting up ---- */
+
+static int nothing(struct scene *s)
+{
+	return 0;
+}
+
+static long open_stream(struct scene *s)
+{
+	s->fd = socket(AF_KTLS, SOCK_STREAM, 0);
+	return s->fd;
+}
+
+static bool opens_again(struct scene *s, long result)
+{
+	return result >= 0 || (open_stream(s) >= 0);
+}
+
+OPERATION(socket_, .prepare = nothing, .run = open_stream, .check = opens_again)
+
+static int open_socket(struct scene *s)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	getsockopt(s->carrier, SOL_SOCKET, SO_TYPE, &type, &len);
+	s->fd = socket(AF_KTLS, type, 0);
+	time_limit(s->fd, TIME_LIMIT);
+	return s->fd < 0;
+}
+
+static long bind_it(struct scene *s)
+{
+	return tls_bind(s->fd, s->carrier);
+}
+
+/* What cannot be taken stays as it was. */
+static bool bound_in_the_end(struct scene *s, long result)
+{
+	if (result < 0 && (send(s->carrier, "x", 1, 0) != 1 || recv(s->peer.fd, got, 1, 0) != 1 ||
+			   tls_bind(s->fd, s->carrier)))
+		return false;
+	return !tls_key(s->fd, TLS_TX, &s->peer.rx) && !tls_key(s->fd, TLS_RX, &s->peer.tx);
+}
+
+OPERATION(bind_stream, .prepare = open_socket, .run = bind_it, .check = bound_in_the_end)
+OPERATION(bind_datagrams, .datagram = true, .prepare = open_socket, .run = bind_it,
+	  .check = bound_in_the_end)
+
+static int bound(struct scene *s)
+{
+	return open_socket(s) || tls_bind(s->fd, s->carrier);
+}
+
+static int peer_says(struct scene *s)
+{
+	return peer_send(&s->peer, DATA, data, SMALL);
+}
+
+static bool hears(struct scene *s)
+{
+	return recv(s->fd, got, sizeof(got), 0) == SMALL && filled(got, SMALL, 0);
+}
+
+static int bound_and_spoken_to(struct scene *s)
+{
+	return bound(s) || peer_says(s);
+}
+
+static long set_tx(struct scene *s)
+{
+	return tls_key(s->fd, TLS_TX, &s->peer.rx);
+}
+
+static long set_rx(struct scene *s)
+{
+	return tls_key(s->fd, TLS_RX, &s->peer.tx);
+}
+
+static bool sends_in_the_end(struct scene *s, long result)
+{
+	uint8_t type;
+
+	return (!result || !set_tx(s)) && send(s->fd, data, SMALL, 0) == SMALL &&
+	       peer_recv(&s->peer, &type, got) == SMALL;
+}
+
+static bool hears_in_the_end(struct scene *s, long result)
+{
+	return (!result || !set_rx(s)) && hears(s);
+}
+
+OPERATION(tx_key, .prepare = bound, .run = set_tx, .check = sends_in_the_end)
+OPERATION(rx_key, .prepare = bound_and_spoken_to, .run = set_rx, .check = hears_in_the_end)
+
+static int datagram_waits(struct scene *s)
+{
+	return bound(s) || dgram_send(&s->peer, DATA, data, SMALL);
+}
+
+OPERATION(rx_key_datagrams, .datagram = true, .prepare = datagram_waits, .run = set_rx,
+	  .check = hears_in_the_end)
+
+static int keyed(struct scene *s)
+{
+	return bound(s) || set_tx(s) || set_rx(s);
+}
+
+/* The peer on a carrier without one. */
+static int on_shared_carrier(struct scene *s)
+{
+	close(s->carrier);
+	s->carrier = udp_socket(AF_INET);
+	return bound(s);
+}
+
+static long name_peer(struct scene *s)
+{
+	struct sockaddr_in6 name;
+	socklen_t len = sizeof(name);
+
+	getsockname(s->peer.fd, (void *)&name, &len);
+	return connect(s->fd, (void *)&name, len);
+}
+
+static bool named_in_the_end(struct scene *s, long result)
+{
+	return !result || !name_peer(s);
+}
+
+OPERATION(connect_, .datagram = true, .prepare = on_shared_carrier, .run = name_peer,
+	  .check = named_in_the_end)
+
+static long prepend(struct scene *s)
+{
+	size_t len = record_seal(&s->peer.tx, DATA, data, SMALL, got);
+	long ret = setsockopt(s->fd, SOL_KTLS, KTLS_PREPEND_RX, got, len);
+
+	if (ret)
+		s->peer.tx.seq--;
+	return ret;
+}
+
+static bool prepended_in_the_end(struct scene *s, long result)
+{
+	return (!result || !prepend(s)) && !set_rx(s) && hears(s);
+}
+
+OPERATION(prepend_, .prepare = bound, .run = prepend, .check = prepended_in_the_end)
+
+static long ask(struct scene *s)
+{
+	struct ktls_info info;
+
+	return get_info(s->fd, &info);
+}
+
+static bool knows(struct scene *s, long result)
+{
+	return !ask(s);
+}
+
+OPERATION(info, .prepare = keyed, .run = ask, .check = knows)
+OPERATION(info_of_datagrams, .datagram = true, .prepare = keyed, .run = ask, .check = knows)
+
+static long detach(struct scene *s)
+{
+	return setsockopt(s->fd, SOL_KTLS, KTLS_DETACH, NULL, 0);
+}
+
+static bool detached_in_the_end(struct scene *s, long result)
+{
+	if (result && detach(s))
+		return false;
+	return send(s->carrier, "x", 1, 0) == 1 && recv(s->peer.fd, got, 1, 0) == 1;
+}
+
+OPERATION(detach_, .prepare = keyed, .run = detach, .check = detached_in_the_end)
+OPERATION(detach_datagrams, .datagram = true, .prepare = keyed, .run = detach,
+	  .check = detached_in_the_end)
+
+/* ---- sending ---- */
+
+/* The peer gets all @len bytes, those behind the first @result after being sent again. */
+static bool arrives(struct scene *s, long result, size_t len)
+{
+	size_t from = result < 0 ? 0 : result, all = 0;
+	uint8_t type;
+	ssize_t n;
+
+	if (from < len && send_all(s->fd, data + from, len - from))
+		return false;
+	while (all < len) {
+		n = peer_recv(&s->peer, &type, got);
+		if (n < 0 || type != DATA || !filled(got, n, all))
+			return false;
+		all += n;
+	}
+	return all == len;
+}
+
+static long send_small(struct scene *s) { return send(s->fd, data, SMALL, 0); }
+static long send_large(struct scene *s) { return send(s->fd, data, LARGE, 0); }
+static bool small_arrives(struct scene *s, long result) { return arrives(s, result, SMALL); }
+static bool large_arrives(struct scene *s, long result) { return arrives(s, result, LARGE); }
+
+OPERATION(send_small_, .prepare = keyed, .run = send_small, .check = small_arrives)
+OPERATION(send_large_, .prepare = keyed, .run = send_large, .check = large_arrives)
+
+static long send_more(struct scene *s) { return send(s->fd, data, SMALL, MSG_MORE); }
+OPERATION(send_more_, .prepare = keyed, .run = send_more, .check = large_arrives)
+
+static int more_waits(struct scene *s)
+{
+	return keyed(s) || send(s->fd, data, SMALL, MSG_MORE) != SMALL;
+}
+
+static long send_the_rest(struct scene *s) { return send(s->fd, data + SMALL, LARGE - SMALL, 0); }
+static bool rest_arrives(struct scene *s, long result)
+{
+	return arrives(s, SMALL + (result < 0 ? 0 : result), LARGE);
+}
+
+OPERATION(send_after_more, .prepare = more_waits, .run = send_the_rest, .check = rest_arrives)
+
+static long send_file(struct scene *s) { return sendfile(s->fd, s->file, NULL, LARGE); }
+OPERATION(sendfile_, .prepare = keyed, .run = send_file, .check = large_arrives)
+
+static int pipe_filled(struct scene *s)
+{
+	loff_t from = 0;
+
+	return keyed(s) || splice(s->file, &from, s->pipe[1], NULL, LARGE, 0) != LARGE;
+}
+
+static long splice_in(struct scene *s) { return splice(s->pipe[0], NULL, s->fd, NULL, LARGE, 0); }
+
+/* What was not sent is still in the pipe. */
+static bool pipe_arrives(struct scene *s, long result)
+{
+	long sent = result < 0 ? 0 : result;
+
+	while (sent < LARGE) {
+		result = splice(s->pipe[0], NULL, s->fd, NULL, LARGE - sent, 0);
+		if (result <= 0)
+			return false;
+		sent += result;
+	}
+	return arrives(s, LARGE, LARGE);
+}
+
+OPERATION(splice_in_, .prepare = pipe_filled, .run = splice_in, .check = pipe_arrives)
+
+static long send_alert(struct scene *s) { return send_type(s->fd, ALERT, "\1\0", 2, 0); }
+
+static bool alert_arrives(struct scene *s, long result)
+{
+	uint8_t type;
+
+	return (result >= 0 || send_alert(s) == 2) && peer_recv(&s->peer, &type, got) == 2 &&
+	       type == ALERT;
+}
+
+OPERATION(send_control, .prepare = keyed, .run = send_alert, .check = alert_arrives)
+
+static long shut(struct scene *s) { return shutdown(s->fd, SHUT_WR); }
+
+static bool peer_is_told(struct scene *s, long result)
+{
+	uint8_t type;
+
+	return (!result || !shut(s)) && peer_recv(&s->peer, &type, got) == 2 && type == ALERT &&
+	       !recv(s->peer.fd, got, 1, 0);
+}
+
+OPERATION(shutdown_, .prepare = keyed, .run = shut, .check = peer_is_told)
+
+static int unfinished(struct scene *s)
+{
+	return keyed(s) || send(s->fd, data, LARGE, MSG_MORE) != LARGE;
+}
+
+static long close_it(struct scene *s)
+{
+	close(s->fd);
+	s->fd = -1;
+	return 0;
+}
+
+static bool all_arrives(struct scene *s, long result) { return arrives(s, LARGE, LARGE); }
+
+OPERATION(close_, .prepare = unfinished, .run = close_it, .check = all_arrives)
+
+/* ---- receiving ---- */
+
+static int large_waits(struct scene *s)
+{
+	size_t at, n;
+
+	if (keyed(s))
+		return -1;
+	for (at = 0; at < LARGE; at += n) {
+		n = LARGE - at < PAYLOAD_MAX ? LARGE - at : PAYLOAD_MAX;
+		if (peer_send(&s->peer, DATA, data + at, n))
+			return -1;
+	}
+	return wait_delivered(s->peer.fd);
+}
+
+static bool rest_is_there(struct scene *s, long result)
+{
+	long from = result < 0 ? 0 : result;
+
+	return recv_all(s->fd, got + from, LARGE - from) == LARGE - from && filled(got, LARGE, 0);
+}
+
+static long recv_large(struct scene *s) { return recv(s->fd, got, LARGE, 0); }
+static long recv_small(struct scene *s) { return recv(s->fd, got, SMALL, 0); }
+static long recv_waitall(struct scene *s) { return recv(s->fd, got, LARGE, MSG_WAITALL); }
+
+OPERATION(recv_large_, .prepare = large_waits, .run = recv_large, .check = rest_is_there)
+OPERATION(recv_small_, .prepare = large_waits, .run = recv_small, .check = rest_is_there)
+OPERATION(recv_waitall_, .prepare = large_waits, .run = recv_waitall, .check = rest_is_there)
+
+static long peek(struct scene *s)
+{
+	long n = recv(s->fd, got, LARGE, MSG_PEEK);
+
+	return n < 0 ? n : 0;
+}
+
+OPERATION(peek_, .prepare = large_waits, .run = peek, .check = rest_is_there)
+
+static long splice_out(struct scene *s) { return splice(s->fd, NULL, s->pipe[1], NULL, LARGE, 0); }
+
+static bool rest_is_spliced(struct scene *s, long result)
+{
+	long all = result < 0 ? 0 : result;
+
+	while (all < LARGE) {
+		result = splice(s->fd, NULL, s->pipe[1], NULL, LARGE - all, 0);
+		if (result <= 0)
+			return false;
+		all += result;
+	}
+	return read(s->pipe[0], got, LARGE) == LARGE && filled(got, LARGE, 0);
+}
+
+OPERATION(splice_out_, .prepare = large_waits, .run = splice_out, .check = rest_is_spliced)
+
+static int alert_waits(struct scene *s)
+{
+	return keyed(s) || peer_send(&s->peer, ALERT, "\1\144", 2) || wait_delivered(s->peer.fd);
+}
+
+static uint8_t told;
+static bool truncated;
+
+static long recv_control(struct scene *s)
+{
+	char control[CMSG_SPACE(1)];
+	struct iovec iov = { got, SMALL };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+			      .msg_controllen = sizeof(control) };
+	long n;
+
+	told = 0;
+	n = recvmsg(s->fd, &msg, 0);
+	truncated = n >= 0 && (msg.msg_flags & MSG_CTRUNC);
+	if (n >= 0 && msg.msg_controllen)
+		told = *CMSG_DATA(CMSG_FIRSTHDR(&msg));
+	return n;
+}
+
+/* Nobody takes it for data. */
+static bool alert_is_told(struct scene *s, long result)
+{
+	if (result < 0)
+		result = recv_control(s);
+	return result == 2 && (told == ALERT || truncated);
+}
+
+OPERATION(recv_control_, .prepare = alert_waits, .run = recv_control, .check = alert_is_told)
+
+/* ---- datagrams: each is there, or was lost, and then counted ---- */
+
+static bool datagram_arrives(struct scene *s, long result)
+{
+	uint8_t type;
+
+	return (result >= 0 || send_small(s) == SMALL) &&
+	       dgram_recv(&s->peer, &type, got) == SMALL && filled(got, SMALL, 0);
+}
+
+OPERATION(send_datagram, .datagram = true, .prepare = keyed, .run = send_small,
+	  .check = datagram_arrives)
+
+static int segmented(struct scene *s)
+{
+	int segment = 1000;
+
+	return keyed(s) || setsockopt(s->fd, SOL_KTLS, KTLS_SEGMENT, &segment, sizeof(segment));
+}
+
+static long send_batch(struct scene *s) { return send(s->fd, data, 10000, 0); }
+
+static bool batch_arrives(struct scene *s, long result)
+{
+	long at = 0, n;
+	uint8_t type;
+
+	if (result < 0)
+		result = 0;
+	if (result < 10000 && send(s->fd, data + result, 10000 - result, 0) != 10000 - result)
+		return false;
+	for (; at < 10000; at += n) {
+		n = dgram_recv(&s->peer, &type, got);
+		if (n <= 0 || !filled(got, n, at))
+			return false;
+	}
+	return true;
+}
+
+OPERATION(send_batch_, .datagram = true, .prepare = segmented, .run = send_batch,
+	  .check = batch_arrives)
+
+static int datagrams_wait(struct scene *s)
+{
+	int i;
+
+	if (keyed(s))
+		return -1;
+	for (i = 0; i < 3; i++)
+		if (dgram_send(&s->peer, DATA, data, SMALL))
+			return -1;
+	return 0;
+}
+
+static bool others_are_there(struct scene *s, long result)
+{
+	int count = result >= 0;
+	static long before;
+	long lost, now;
+
+	while (recv(s->fd, got, SMALL, MSG_DONTWAIT) == SMALL && filled(got, SMALL, 0))
+		count++;
+	now = proc_counter("/proc/net/ktls_stat", "KtlsRxNoMemory");
+	lost = now - before;
+	before = now;
+	return count + lost == 3;
+}
+
+OPERATION(recv_datagram, .datagram = true, .prepare = datagrams_wait, .run = recv_small,
+	  .check = others_are_there)
+OPERATION(splice_datagram, .datagram = true, .prepare = datagrams_wait, .run = splice_out,
+	  .check = others_are_there)
+
+TEST_HARNESS_MAIN
