@@ -25,6 +25,7 @@ help:
 	@echo 'make uninstall  removes them again; same DESTDIR=, PREFIX='
 	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
 	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"; see results/'
+	@echo 'make check-debug  all tests in a kernel that looks for mistakes, which it builds first'
 	@echo 'make deps       installs what these need, with apt, saying so'
 	@echo 'make clean      removes what was built, and results/'
 	@echo 'selftests/qemu/run CMD...  any command in a guest with the module loaded'
@@ -85,8 +86,12 @@ demo:
 	@$(qemu)/deps demo
 	@$(qemu)/demo
 
+check-debug:
+	@$(qemu)/deps check
+	@$(qemu)/check debug $(TESTS)
+
 check:
 	@$(qemu)/deps check
 	@$(qemu)/check $(KERNEL) $(TESTS)
 
-.PHONY: all help module no-headers userspace install uninstall clean deps demo check
+.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug
