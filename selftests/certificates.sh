@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Who is let in and who is not: certificates of clients before ktls serve, listen, OpenSSL
-# and GnuTLS, and of servers before ktls connect. timeout=300
+# and GnuTLS, and of servers before ktls connect. timeout=300, one kernel is enough
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

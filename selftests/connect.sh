@@ -3,7 +3,7 @@
 #
 # ktls connect talks with openssl s_server, gnutls-serv and nginx: 0 bytes to 8 MiB, both
 # directions at once, with each cipher. nginx leaves the records to the kernel's own
-# TLS. timeout=500
+# TLS. timeout=500, one kernel is enough
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * DTLS: what a datagram costs when its port has few associations, and when it has many.
- * Time is instructions here: counted guest. timeout=600
+ * Time is instructions here: counted guest. timeout=600, one kernel is enough
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # 100 curl clients at once: each holds what it gets in a pipe that is not read before all of
-# them are in the kernel. timeout=500
+# them are in the kernel. timeout=500, one kernel is enough
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

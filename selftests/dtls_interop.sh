@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # DTLS of the kernel with OpenSSL, GnuTLS and mbed TLS, as a client and as a server, with each
-# cipher: datagrams both ways, then a close_notify. And a last flight that is lost. timeout=300
+# cipher: datagrams both ways, then a close_notify. And a last flight that is lost. timeout=300, one kernel is enough
 here=$(cd "$(dirname "$0")" && pwd)
 
 # One for each peer, each in a network of its own, at once: most of it is waiting.

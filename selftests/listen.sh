@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # ktls listen talks with openssl s_client, gnutls-cli and socat: both directions at once, 0
-# bytes to 8 MiB, with each cipher. timeout=500
+# bytes to 8 MiB, with each cipher. timeout=500, one kernel is enough
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-#	cli_connect.sh [BUILD]		timeout=300
+#	cli_connect.sh [BUILD]		timeout=300, one kernel is enough
 #
 # ktls connect and listen: what they demand of the peer, what they say and how they end;
 # ktls stat; and what the command says to mistakes.

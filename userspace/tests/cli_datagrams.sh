@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-#	cli_datagrams.sh [BUILD]		timeout=240
+#	cli_datagrams.sh [BUILD]		timeout=240, one kernel is enough
 #
 # ktls serve -dtls: files by TFTP, with curl behind ktls relay for its client, and streams.
 # shellcheck source-path=SCRIPTDIR source=cli-lib.sh

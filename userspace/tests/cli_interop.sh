@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-#	cli_interop.sh [BUILD]		timeout=600
+#	cli_interop.sh [BUILD]		timeout=600, one kernel is enough
 #
 # Every suite that the kernel can carry: curl and openssl s_client fetch from ktls serve, and
 # connect and listen with OpenSSL's commands and each other, both directions at once.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-#	cli_serve.sh [BUILD]		timeout=400
+#	cli_serve.sh [BUILD]		timeout=400, one kernel is enough
 #
 # ktls serve, with curl for its clients and with clients that curl would not be.
 # shellcheck source=cli-lib.sh
