@@ -26,6 +26,8 @@
  * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte
  * @failed_max: DTLS: records with a wrong tag after which a key is given up (rfc9325 4.4,
  *	rfc9147 4.5.3)
+ * @records_max: records that one key should protect (rfc8446 5.5: 2^24.5 with GCM; rfc9147
+ *	4.5.3: 2^23 with CCM), 0: its sequence numbers end before
  * @info_len: size of the struct
  * @key_at: offset of the key in the struct; likewise @salt_at, @iv_at, @seq_at
  */
@@ -40,6 +42,7 @@ struct ktls_cipher {
 	bool rereads;
 	u8 iv_prefix;
 	u64 failed_max;
+	u64 records_max;
 	u8 info_len;
 	u8 key_at;
 	u8 salt_at;

@@ -277,6 +277,7 @@ static void take_number(struct ktls_sock *ks)
 	if (!dir->exhausted || dir->key->format->stream)
 		dir->seq++;
 	dir->nonce++;
+	ktls_limit_check(ks, dir);
 }
 
 static void count_sealed(struct ktls_sock *ks)

@@ -95,6 +95,7 @@ static struct ktls_key *install_tx(struct ktls_sock *ks, struct ktls_key *key)
 	old = install_key(&ks->tx.dir, key);
 	ktls_carrier_own(ks);
 	release_sock(ks->carrier.sk);
+	ktls_limit_begin(ks, &ks->tx.dir);
 	count_key(ks, old, KTLS_STAT_TX_KEYS, KTLS_STAT_TX_REKEYS, KTLS_STAT_CURR_TX);
 	ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM);
 	return old;
@@ -113,6 +114,7 @@ static struct ktls_key *install_rx(struct ktls_sock *ks, struct ktls_key *key)
 	ktls_carrier_own(ks);
 	ktls_stream_scan(ks);
 	release_sock(ks->carrier.sk);
+	ktls_limit_begin(ks, &rx->dir);
 	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
 	/* What waited on the carrier woke nobody here. */
 	mod_delayed_work(ktls_workqueue, &rx->work, 0);
@@ -124,6 +126,7 @@ static struct ktls_key *install_rx_datagram(struct ktls_sock *ks, struct ktls_ke
 {
 	struct ktls_key *old = install_key(&ks->rx.dir, key);
 
+	ktls_limit_begin(ks, &ks->rx.dir);
 	count_key(ks, old, KTLS_STAT_RX_KEYS, KTLS_STAT_RX_REKEYS, KTLS_STAT_CURR_RX);
 	old = ktls_epoch_begin(ks, old);
 	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);

@@ -45,6 +45,9 @@
 #define KTLS_BATCH_MAX		64
 #define KTLS_PENDING_RECORDS	(KTLS_BATCH_MAX + 2)
 
+/* A key should protect no more records: it has not come to that, has, and the program knows. */
+enum { KTLS_LIMIT_AHEAD, KTLS_LIMIT_REACHED, KTLS_LIMIT_TOLD };
+
 /**
  * struct ktls_dir - what both directions have
  * @lock: protects all of the direction
@@ -54,6 +57,7 @@
  * @nonce: explicit nonce of the next record; counted, but not used, where there is none
  * @exhausted: the last sequence number was used
  * @may_rekey: a ChangeCipherSpec has passed under this key
+ * @limit: KTLS_LIMIT_*: see limit.c
  * @err: ended the direction; 0 while it lives
  * @rekeys: keys after the first
  * @records: passed since the socket was bound; likewise @bytes (payload), @control
@@ -67,6 +71,7 @@ struct ktls_dir {
 	u64 nonce;
 	bool exhausted;
 	bool may_rekey;
+	int limit;
 	int err;
 	u32 rekeys;
 	u64 records;
@@ -480,6 +485,13 @@ int ktls_epoch_open_next(struct ktls_sock *ks);
 /* batch.c */
 int ktls_batch_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
 int ktls_batch_usable(const struct ktls_sock *ks);
+
+/* limit.c */
+u64 ktls_limit_left(const struct ktls_dir *dir);
+void ktls_limit_begin(struct ktls_sock *ks, struct ktls_dir *dir);
+void ktls_limit_check(struct ktls_sock *ks, struct ktls_dir *dir);
+bool ktls_limit_is_news(const struct ktls_sock *ks);
+void ktls_limit_told(struct ktls_dir *dir);
 
 /* proc.c */
 int ktls_proc_net_init(struct net *net);

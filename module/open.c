@@ -195,6 +195,7 @@ void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 	struct net *net = sock_net(&ks->sk);
 	struct ktls_rx *rx = &ks->rx;
 
+	ktls_limit_check(ks, &rx->dir);
 	rx->dir.records++;
 	rx->dir.bytes += header->payload_len;
 	ktls_stats_inc(net, KTLS_STAT_RX_RECORDS);

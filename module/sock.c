@@ -98,6 +98,7 @@ static void forget_key(struct ktls_sock *ks, struct ktls_dir *dir, enum ktls_sta
 	dir->err = 0;
 	dir->exhausted = false;
 	dir->may_rekey = false;
+	WRITE_ONCE(dir->limit, KTLS_LIMIT_AHEAD);
 }
 
 /**
@@ -254,6 +255,8 @@ static __poll_t ktls_poll(struct file *file, struct socket *sock, struct poll_ta
 		goto unlock;
 
 	events |= end_events(ks);
+	if (ktls_limit_is_news(ks))
+		events |= EPOLLPRI;
 	if (READ_ONCE(ks->tx.dir.key) && ktls_tx_writable(ks))
 		events |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 unlock:

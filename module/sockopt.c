@@ -404,7 +404,9 @@ static u32 info_flags(const struct ktls_sock *ks)
 	       (READ_ONCE(rx->truncated) ? KTLS_F_TRUNCATED : 0) |
 	       (READ_ONCE(rx->truncated_record) ? KTLS_F_TRUNCATED_RECORD : 0) |
 	       (READ_ONCE(rx->dir.err) ? KTLS_F_RX_DEAD : 0) |
-	       (READ_ONCE(tx->dir.err) || READ_ONCE(tx->dir.exhausted) ? KTLS_F_TX_DEAD : 0);
+	       (READ_ONCE(tx->dir.err) || READ_ONCE(tx->dir.exhausted) ? KTLS_F_TX_DEAD : 0) |
+	       (READ_ONCE(tx->dir.limit) != KTLS_LIMIT_AHEAD ? KTLS_F_TX_LIMIT : 0) |
+	       (READ_ONCE(rx->dir.limit) != KTLS_LIMIT_AHEAD ? KTLS_F_RX_LIMIT : 0);
 }
 
 /* 0: not of datagrams, or nobody knows yet. */
@@ -437,15 +439,23 @@ void ktls_sockopt_info(struct ktls_sock *ks, struct ktls_info *info)
 	info->usable = usable_payload(ks);
 	info->tx_queued = READ_ONCE(ks->tx.pending_bytes);
 	info->rx_queued = READ_ONCE(ks->rx.queued_bytes);
+	info->tx_left = ktls_limit_left(&ks->tx.dir);
+	info->rx_left = ktls_limit_left(&ks->rx.dir);
 }
 
 static int get_info(struct ktls_sock *ks, char __user *value, int __user *len_ptr, int len)
 {
 	struct ktls_info info;
+	int ret;
 
 	ktls_sockopt_info(ks, &info);
 	len = min_t(int, len, sizeof(info));
-	return put_value(value, len_ptr, len, &info, len);
+	ret = put_value(value, len_ptr, len, &info, len);
+	if (!ret && info.flags & KTLS_F_TX_LIMIT)
+		ktls_limit_told(&ks->tx.dir);
+	if (!ret && info.flags & KTLS_F_RX_LIMIT)
+		ktls_limit_told(&ks->rx.dir);
+	return ret;
 }
 
 static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __user *len_ptr,

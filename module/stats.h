@@ -40,6 +40,8 @@
 	X(RX_STOLEN,		"KtlsRxStolen")				\
 	X(RX_TRUNCATED,		"KtlsRxTruncated")			\
 	X(RX_DETOURED,		"KtlsRxDetoured")			\
+	X(TX_LIMIT,		"KtlsTxLimit")				\
+	X(RX_LIMIT,		"KtlsRxLimit")				\
 	X(TX_SEQUENCE_END,	"KtlsTxSequenceEnd")			\
 	X(TX_CRYPTO_ERROR,	"KtlsTxCryptoError")			\
 	X(RX_CRYPTO_ERROR,	"KtlsRxCryptoError")			\

@@ -261,7 +261,11 @@ static void stream_round(struct __test_metadata *_metadata, struct fuzz *f, int 
 			       m.records[m.next].type);
 		}
 		/* Only what is not there yet may be waited for. */
-		ASSERT_GT(200000, idle);
+		ASSERT_GT(200000, idle) {
+			TH_LOG("record %d of %d, type %d, %zu of %zu; sent %zu of %zu", m.next,
+			       m.count, m.records[m.next].type, m.records[m.next].taken,
+			       m.records[m.next].len, sent, len);
+		}
 	}
 	/* All that was right came first, but for the control that a plain reader cannot have. */
 	skip_empty(&m);

@@ -211,6 +211,8 @@ struct sockaddr_ktls {
 #define KTLS_F_TRUNCATED_RECORD	(1U << 6)	/* ... in the middle of a record */
 #define KTLS_F_RX_DEAD		(1U << 7)	/* a bad record ended the direction */
 #define KTLS_F_TX_DEAD		(1U << 8)	/* the carrier or the sequence numbers ended it */
+#define KTLS_F_TX_LIMIT		(1U << 9)	/* it is time for another key: tx_left is 0 */
+#define KTLS_F_RX_LIMIT		(1U << 10)	/* ... for the peer: rx_left is 0 */
 
 /* One direction of a socket. */
 struct ktls_dir_info {
@@ -242,6 +244,12 @@ struct ktls_info {
 	__u64	rx_overflows;
 	__u32	usable;		/* datagram: largest payload that the path takes now; 0: unknown */
 	__u32	reserved;	/* 0 */
+	/*
+	 * Records until the key should be another (rfc8446 5.5, rfc9147 4.5.3); all ones: never.
+	 * At 0 poll says POLLPRI until KTLS_INFO is read; nothing ends.
+	 */
+	__u64	tx_left;
+	__u64	rx_left;
 };
 
 #endif /* _UAPI_LINUX_KTLS_H */
