@@ -51,10 +51,14 @@ static int bound_to(int family, const char *address)
 {
 	struct sockaddr_in6 name;
 	socklen_t len = name_of(&name, family, address, 0);
-	int fd = socket(family, SOCK_DGRAM, 0);
+	int fd = socket(family, SOCK_DGRAM, 0), tries = 1000;
 
 	time_limit(fd, TIME_LIMIT);
-	return bind(fd, (void *)&name, len) ? -1 : fd;
+	/* An address is there when the kernel has seen that nobody else has it. */
+	while (bind(fd, (void *)&name, len))
+		if (errno != EADDRNOTAVAIL || !tries-- || usleep(10000))
+			return -1;
+	return fd;
 }
 
 static int port_of(int fd)
