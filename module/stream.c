@@ -374,7 +374,9 @@ void ktls_stream_scan(struct ktls_sock *ks)
 	int next = -ENODATA;
 
 	if (can_open(rx)) {
-		bool full = tcp_epollin_ready(ks->carrier.sk, INT_MAX);
+		/* TCP would count the FIN's number as a byte that waits. */
+		bool full = carrier_bytes(ks->carrier.sk) &&
+			    tcp_epollin_ready(ks->carrier.sk, INT_MAX);
 
 		bytes = scan_data(ks, lowat, KTLS_SCAN_MAX, &next, &header);
 		if (bytes)

@@ -45,6 +45,55 @@ TEST_F(eof, fin)
 	EXPECT_EQ(4, send(self->fd, "back", 4, MSG_NOSIGNAL));
 }
 
+/*
+ * What waits may leave a window that takes no other segment, and after the FIN nothing opens it
+ * again. Of how much that is true is TCP's affair: many amounts are tried.
+ */
+TEST_F(eof, fin_at_a_narrow_window)
+{
+	static uint8_t records[200 * 1100];
+	int pair[2], fds[2], fd, carrier, i, count, read;
+	struct peer peer;
+	size_t len;
+
+	ONLY_KTLS();
+	for (i = 0; i < 300; i++) {
+		ASSERT_EQ(0, tcp_pair_narrow(variant->family, pair, 60000));
+		fds[0] = pair[1];
+		fds[1] = pair[0];
+		ASSERT_EQ(0, tls_over(fds, variant->cipher, &fd, &carrier, &peer));
+		count = 1 + i / 2;
+		for (len = 0, read = 0; read < count; read++)
+			len += record_seal(&peer.tx, DATA, data, 1000, records + len);
+		/* With half a record behind them, or not. */
+		if (i % 2)
+			len -= 500;
+		nonblocking(peer.fd, true);
+		if (send(peer.fd, records, len, 0) == len)
+			shutdown(peer.fd, SHUT_WR);
+		/* More than is taken before somebody reads ends the test. */
+		if (!(poll_now(fd, POLLRDHUP) & POLLRDHUP)) {
+			close(fd);
+			close(carrier);
+			peer_close(&peer);
+			break;
+		}
+		for (read = 0; read < count - i % 2; read++)
+			ASSERT_EQ(1000, recv(fd, got, 1000, 0));
+		EXPECT_EQ(0, RESULT(recv(fd, got, 100, MSG_DONTWAIT)));
+		EXPECT_EQ(0, RESULT(recv(fd, got, 100, 0)));
+		EXPECT_EQ(i % 2 ? KTLS_F_TRUNCATED_RECORD : 0,
+			  flags_of(fd) & KTLS_F_TRUNCATED_RECORD) {
+			TH_LOG("%d records", count);
+		}
+		close(fd);
+		close(carrier);
+		peer_close(&peer);
+	}
+	EXPECT_LT(4, i);
+	TH_LOG("%d amounts", i);
+}
+
 TEST_F(eof, fin_at_each_byte)
 {
 	uint8_t record[RECORD_MAX];
