@@ -27,6 +27,7 @@ help:
 	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"; see results/'
 	@echo 'make check-debug  all tests in a kernel that looks for mistakes, which it builds first'
 	@echo 'make fuzz MINUTES=10  random headers, calls and records, in that kernel; KERNEL='
+	@echo 'make soak HOURS=1   everything at once, and all of it compared; KERNEL='
 	@echo 'make deps       installs what these need, with apt, saying so'
 	@echo 'make clean      removes what was built, and results/'
 	@echo 'selftests/qemu/run CMD...  any command in a guest with the module loaded'
@@ -91,6 +92,10 @@ fuzz:
 	@$(qemu)/deps check
 	@$(qemu)/fuzz $(MINUTES)
 
+soak:
+	@$(qemu)/deps check
+	@$(qemu)/soak $(HOURS)
+
 check-debug:
 	@$(qemu)/deps check
 	@$(qemu)/check debug $(TESTS)
@@ -99,4 +104,4 @@ check:
 	@$(qemu)/deps check
 	@$(qemu)/check $(KERNEL) $(TESTS)
 
-.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug fuzz
+.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug fuzz soak
