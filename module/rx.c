@@ -160,9 +160,9 @@ static int announce(struct ktls_read *read, u8 type)
 	if (!read->msg->msg_control || !read->msg->msg_controllen)
 		return type == KTLS_TYPE_DATA ? 0 : -EIO;
 	ret = put_cmsg(read->msg, SOL_TLS, TLS_GET_RECORD_TYPE, sizeof(type), &type);
-	if (type != KTLS_TYPE_DATA && (ret || (read->msg->msg_flags & MSG_CTRUNC)))
-		return -EIO;
-	return 0;
+	if (type == KTLS_TYPE_DATA)
+		return 0;
+	return ret || !(read->msg->msg_flags & MSG_CTRUNC) ? ret : -EIO;
 }
 
 /**
