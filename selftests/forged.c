@@ -132,7 +132,14 @@ TEST_F_TIMEOUT(forged, capture_again, 100)
 		ASSERT_EQ(lens[n], send(self->peer.fd, records[n], lens[n], 0));
 		ASSERT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
 	}
-	ASSERT_EQ(0, get_info(self->fd, &info));
+	/* On a busy machine the last are late. */
+	for (i = 0; i < 1000; i++) {
+		ASSERT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
+		ASSERT_EQ(0, get_info(self->fd, &info));
+		if (info.rx_replayed + info.rx_too_old + info.rx_bad_tag == 4 * CAPTURE)
+			break;
+		usleep(10000);
+	}
 	EXPECT_EQ(CAPTURE, info.rx.records);
 	EXPECT_EQ(4 * CAPTURE, info.rx_replayed + info.rx_too_old + info.rx_bad_tag);
 	ASSERT_EQ(0, dgram_send(&self->peer, DATA, &i, sizeof(i)));
@@ -162,8 +169,9 @@ TEST_F_TIMEOUT(key, bears_so_many, 800)
 {
 	uint8_t batch[BATCH * FORGED_LEN], *record = batch;
 	struct ktls_info info;
-	int segment, i, n;
+	int segment, i, n = 0;
 	size_t len;
+	long ret;
 
 	len = dgram_seal(&self->peer, DATA, "x", 1, record);
 	record[len - 1] ^= 1;
@@ -172,12 +180,14 @@ TEST_F_TIMEOUT(key, bears_so_many, 800)
 	segment = len;
 	ASSERT_EQ(0, setsockopt(self->peer.fd, IPPROTO_UDP, UDP_SEGMENT, &segment,
 				sizeof(segment)));
-	for (n = BATCH; n < CCM_FAILURES; n += BATCH) {
+	/* On a busy machine loopback is late, and may lose some. */
+	do {
 		ASSERT_EQ(BATCH * len, send(self->peer.fd, batch, BATCH * len, 0));
-		ASSERT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
-	}
-	ASSERT_EQ(BATCH * len, send(self->peer.fd, batch, BATCH * len, 0));
-	EXPECT_EQ(-EBADMSG, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
+		n += BATCH;
+		ret = RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT));
+	} while (ret == -EAGAIN && n < 2 * CCM_FAILURES);
+	EXPECT_EQ(-EBADMSG, ret);
+	EXPECT_LE(CCM_FAILURES, n);
 	ASSERT_EQ(0, get_info(self->fd, &info));
 	EXPECT_EQ(CCM_FAILURES, info.rx_bad_tag);
 	EXPECT_EQ(KTLS_F_RX_DEAD, info.flags & KTLS_F_RX_DEAD);

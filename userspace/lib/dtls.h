@@ -11,6 +11,7 @@
 #define DTLS_MESSAGE_HEADER	12	/* type, length, sequence number, fragment */
 #define DTLS_SEQ_BITS		48	/* the epoch is above */
 
+#define DTLS_RANDOM		32
 #define DTLS_HELLO_REQUEST	0
 #define DTLS_CLIENT_HELLO	1
 #define DTLS_FINISHED		20
@@ -41,5 +42,7 @@ void ktls_dtls_set_seq(uint8_t *record, uint64_t seq);
 bool ktls_dtls_message(const uint8_t *at, size_t len, struct dtls_message *message);
 /* Is this datagram the beginning of a handshake? */
 bool ktls_dtls_is_hello(const uint8_t *at, size_t len);
+/* The client's random of such a datagram, the same in each hello of a handshake; NULL: it is none. */
+const uint8_t *ktls_dtls_random(const uint8_t *at, size_t len);
 
 #endif

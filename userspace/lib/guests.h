@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "dtls.h"
+
 struct ktls_conn;
 
 /* A peer with a connection: one that is open, a handshake, or both when it begins anew. */
@@ -15,6 +17,7 @@ struct ktls_guest {
 	struct ktls_conn *open;		/* lock */
 	struct ktls_conn *shaking;	/* of the thread that accepts */
 	int64_t deadline;		/* of its handshake */
+	uint8_t random[DTLS_RANDOM];	/* of its hello */
 	struct ktls_guest *next, **link;	/* of those with a handshake */
 };
 

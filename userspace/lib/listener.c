@@ -254,12 +254,29 @@ static int advance_due(struct ktls_listener *l, struct ktls_conn **out)
 	return ret;
 }
 
-static int admit(struct ktls_listener *l, struct ktls_conn *conn, struct ktls_conn **out)
+static void turn_away(struct ktls_listener *l, struct ktls_guest *guest)
 {
-	struct ktls_guest *guest = ktls_guests_add(&l->guests, &conn->wire.peer, conn);
+	struct ktls_conn *conn = guest->shaking;
 
+	unlink_guest(l, guest);
+	ktls_guests_settle(&l->guests, guest, NULL);
+	conn->guest = NULL;
+	ktls_close(conn);
+}
+
+/* @random: of the hello */
+static int admit(struct ktls_listener *l, struct ktls_conn *conn, const uint8_t *random,
+		 struct ktls_conn **out)
+{
+	struct ktls_guest *guest = ktls_guests_find(&l->guests, &conn->wire.peer);
+
+	/* Of who begins anew the handshake before is dead. */
+	if (guest)
+		turn_away(l, guest);
+	guest = ktls_guests_add(&l->guests, &conn->wire.peer, conn);
 	if (!guest)
 		return fail_guest(conn, -ENOMEM, "out of memory");
+	memcpy(guest->random, random, sizeof(guest->random));
 	conn->guest = guest;
 	link_guest(l, guest);
 	return advance(l, guest, out);
@@ -281,11 +298,12 @@ static int make_next(struct ktls_listener *l)
 static int greet(struct ktls_listener *l, const struct sockaddr_storage *name,
 		 struct msghdr *msg, size_t size, struct ktls_conn **out)
 {
+	const uint8_t *random = ktls_dtls_random(l->datagram, size);
 	struct ktls_conn *conn;
 	struct ktls_wire *wire;
 	int ret;
 
-	if (l->count >= SHAKING_MAX || !ktls_dtls_is_hello(l->datagram, size))
+	if (l->count >= SHAKING_MAX || !random)
 		return 0;
 	ret = make_next(l);
 	if (ret)
@@ -301,7 +319,7 @@ static int greet(struct ktls_listener *l, const struct sockaddr_storage *name,
 	if (ret > 0) {
 		l->next = NULL;
 		ktls_limit_datagrams(conn, ktls_datagram_room(wire));
-		return admit(l, conn, out);
+		return admit(l, conn, random, out);
 	}
 	(void)BIO_reset(wire->rbio);
 	(void)ktls_wire_flush(wire, MSG_DONTWAIT);
@@ -311,12 +329,14 @@ static int greet(struct ktls_listener *l, const struct sockaddr_storage *name,
 static int deliver(struct ktls_listener *l, struct msghdr *msg, size_t size,
 		   struct ktls_conn **out)
 {
+	const uint8_t *random = ktls_dtls_random(l->datagram, size);
 	struct sockaddr_storage name;
 	struct ktls_guest *guest;
 
 	ktls_guest_name(msg->msg_name, &name);
 	guest = ktls_guests_find(&l->guests, &name);
-	if (!guest)
+	/* A client that begins anew proves its address once more (rfc6347 4.2.8). */
+	if (!guest || (random && memcmp(random, guest->random, sizeof(guest->random))))
 		return greet(l, &name, msg, size, out);
 	ktls_datagram_put(&guest->shaking->wire, l->datagram, size);
 	return advance(l, guest, out);
@@ -433,19 +453,10 @@ struct ktls_listener *ktls_listen(SSL_CTX *ctx, int udp_fd, unsigned int flags)
 
 void ktls_listener_close(struct ktls_listener *l)
 {
-	struct ktls_conn *conn;
-	struct ktls_guest *guest;
-
 	if (!l)
 		return;
-	while (l->shaking) {
-		guest = l->shaking;
-		conn = guest->shaking;
-		unlink_guest(l, guest);
-		ktls_guests_settle(&l->guests, guest, NULL);
-		conn->guest = NULL;
-		ktls_close(conn);
-	}
+	while (l->shaking)
+		turn_away(l, l->shaking);
 	ktls_close(l->next);
 	put(l);
 }

@@ -218,6 +218,24 @@ static void check_renewal(unsigned int flags)
 }
 
 /* Nothing is kept of who has not returned a cookie, and little is sent to him. */
+/* A client is gone in the middle of its handshake, and another comes from its address. */
+static void check_abandoned(unsigned int flags)
+{
+	struct meeting m;
+	int rounds;
+
+	ok(!meeting_init(&m, suites[0].name, suites[0].ec, flags) && !meeting_begin(&m, NULL),
+	   "abandoned: begins");
+	for (rounds = 0; rounds < 100 && ktls_listener_timeout(m.listener) < 0; rounds++) {
+		(void)ktls_step(m.client);
+		meeting_pass(&m);
+	}
+	ok(ktls_listener_timeout(m.listener) >= 0 && !m.server, "abandoned: is under way");
+	meeting_part(&m);
+	ok(!meeting_connect(&m, NULL) && carries_both_ways(&m, 100), "abandoned: the next gets in");
+	meeting_free(&m);
+}
+
 static void check_cookie(unsigned int flags)
 {
 	static uint8_t hello[] = {
@@ -341,6 +359,7 @@ int dtls_cases(unsigned int flags)
 		check_suite(&suites[i], flags);
 	check_data(flags);
 	check_cookie(flags);
+	check_abandoned(flags);
 	check_connected(flags);
 	check_early(flags);
 	if (!(flags & KTLS_USERSPACE))
