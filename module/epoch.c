@@ -298,13 +298,13 @@ static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
 		drop_rest(ks, ret, ktls_record_seq(raw));
 		return 0;
 	}
-	ktls_udp_destination(ks, ks->rx.datagram, &to);
+	ktls_path_destination(ks, ks->rx.datagram, &to);
 	skb = take_record(ks, header.record_len);
 	if (!IS_ERR(skb))
 		skb = open_record(ks, key, skb, &header);
 	if (IS_ERR(skb))
 		return count_failure(ks, key, PTR_ERR(skb), header.seq);
-	ktls_udp_follow(ks, &to);
+	ktls_path_follow(ks, &to);
 	deliver_record(ks, key, skb, &header);
 	return 0;
 }

@@ -441,16 +441,15 @@ void ktls_udp_detach(struct ktls_sock *ks);
 int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len);
 int ktls_udp_name(const struct ktls_sock *ks, struct sockaddr *addr);
 bool ktls_udp_shares(const struct ktls_sock *ks);
-void ktls_udp_local(const struct ktls_sock *ks, struct in6_addr *local);
-void ktls_udp_set_local(struct ktls_sock *ks, const struct in6_addr *local);
-int ktls_udp_choose_local(struct ktls_sock *ks, const struct in6_addr *local);
-void ktls_udp_destination(const struct ktls_sock *ks, const struct sk_buff *skb,
-			  struct in6_addr *to);
-void ktls_udp_follow(struct ktls_sock *ks, const struct in6_addr *to);
 bool ktls_udp_wants_room(struct ktls_sock *ks);
 void ktls_udp_drain(struct ktls_sock *ks);
 
 /* path.c */
+void ktls_path_set_local(struct ktls_sock *ks, const struct in6_addr *local);
+int ktls_path_choose_local(struct ktls_sock *ks, const struct in6_addr *local);
+void ktls_path_destination(const struct ktls_sock *ks, const struct sk_buff *skb,
+			   struct in6_addr *to);
+void ktls_path_follow(struct ktls_sock *ks, const struct in6_addr *to);
 int ktls_path_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count);
 int ktls_path_room(const struct ktls_sock *ks);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The path to a datagram socket's peer: what goes there, and how long a datagram may be.
+ * The path to a datagram socket's peer: what goes there, from which address of ours, and how long
+ * a datagram may be.
  */
 #include <linux/bvec.h>
 #include <linux/uio.h>
@@ -10,6 +11,101 @@
 #include <net/udp.h>
 
 #include "ktls.h"
+
+/* IPv4 mapped; any: routing decides. */
+static void get_local(const struct ktls_sock *ks, struct in6_addr *local)
+{
+	const struct ktls_carrier *carrier = &ks->carrier;
+	unsigned int seq;
+
+	do {
+		seq = read_seqbegin(&carrier->local_lock);
+		*local = carrier->local;
+	} while (read_seqretry(&carrier->local_lock, seq));
+}
+
+/**
+ * ktls_path_set_local() - send from another address of ours
+ * @ks: datagram socket
+ * @local: it, IPv4 mapped; any: let routing decide
+ *
+ * Context: process.
+ */
+void ktls_path_set_local(struct ktls_sock *ks, const struct in6_addr *local)
+{
+	write_seqlock_bh(&ks->carrier.local_lock);
+	ks->carrier.local = *local;
+	write_sequnlock_bh(&ks->carrier.local_lock);
+}
+
+/**
+ * ktls_path_choose_local() - the program knows which address of ours its peer talks to
+ * @ks: bound datagram socket
+ * @local: the address, IPv4 mapped; any: let routing decide
+ *
+ * Context: process, a lock that keeps the carrier held.
+ * Return: 0; -ENOTCONN: there is no peer; -EINVAL: not an address to be heard from by the peer.
+ */
+int ktls_path_choose_local(struct ktls_sock *ks, const struct in6_addr *local)
+{
+	const struct ktls_carrier *carrier = &ks->carrier;
+
+	if (!carrier->named)
+		return -ENOTCONN;
+	if (!ipv6_addr_any(local) &&
+	    (ipv6_addr_v4mapped(local) != ipv6_addr_v4mapped(&carrier->peer.addr) ||
+	     ipv6_addr_is_multicast(local)))
+		return -EINVAL;
+	ktls_path_set_local(ks, local);
+	return 0;
+}
+
+/* Is it bound to no address but a port? */
+static bool is_any(const struct sock *csk)
+{
+	return csk->sk_family == AF_INET6 ? ipv6_addr_any(&csk->sk_v6_rcv_saddr) :
+					    !csk->sk_rcv_saddr;
+}
+
+/**
+ * ktls_path_destination() - where a datagram was sent to, if the answer's source is open
+ * @ks: bound datagram socket
+ * @skb: from the peer
+ * @to: gets the address, IPv4 mapped; any: it is of no use
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_path_destination(const struct ktls_sock *ks, const struct sk_buff *skb,
+			   struct in6_addr *to)
+{
+	*to = in6addr_any;
+	if (!ktls_udp_shares(ks) || !is_any(ks->carrier.sk))
+		return;
+	/* What a program has prepended has no headers. */
+	if (skb->protocol == htons(ETH_P_IP) && !ipv4_is_multicast(ip_hdr(skb)->daddr))
+		ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, to);
+	else if (skb->protocol == htons(ETH_P_IPV6) &&
+		 !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr))
+		*to = ipv6_hdr(skb)->daddr;
+}
+
+/**
+ * ktls_path_follow() - the peer was heard at an address of ours
+ * @ks: bound datagram socket
+ * @to: of ktls_path_destination(), of an authentic record
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_path_follow(struct ktls_sock *ks, const struct in6_addr *to)
+{
+	struct in6_addr local;
+
+	if (ipv6_addr_any(to))
+		return;
+	get_local(ks, &local);
+	if (!ipv6_addr_equal(&local, to))
+		ktls_path_set_local(ks, to);
+}
 
 static void add_control(struct msghdr *msg, int level, int type, const void *data, size_t len)
 {
@@ -74,13 +170,13 @@ static int send_one(struct ktls_sock *ks, const struct iov_iter *from, u16 segme
 	/* The record would become part of the program's own datagram. */
 	if (ktls_compat_is_corked(ks->carrier.sk))
 		return -EBUSY;
-	ktls_udp_local(ks, &local);
+	get_local(ks, &local);
 	ret = send_from(ks, from, segment, &local);
 	if (ipv6_addr_any(&local) || !is_lost(ret))
 		return ret;
 	ret = send_from(ks, from, segment, &in6addr_any);
 	if (ret >= 0)
-		ktls_udp_set_local(ks, &in6addr_any);
+		ktls_path_set_local(ks, &in6addr_any);
 	return ret;
 }
 
@@ -179,7 +275,7 @@ int ktls_path_room(const struct ktls_sock *ks)
 	csk = READ_ONCE(ks->carrier.sk);
 	if (csk && READ_ONCE(ks->carrier.named)) {
 		peer_address(ks, csk, &addr);
-		ktls_udp_local(ks, &local);
+		get_local(ks, &local);
 		dst = find_route(ks, csk, &addr, &local);
 		if (IS_ERR(dst) && !ipv6_addr_any(&local))
 			dst = find_route(ks, csk, &addr, &in6addr_any);

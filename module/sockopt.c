@@ -275,7 +275,7 @@ static int set_local(struct ktls_sock *ks, int level, sockptr_t value, unsigned 
 		if (info.ipi_spec_dst.s_addr)
 			ipv6_addr_set_v4mapped(info.ipi_spec_dst.s_addr, &local);
 	}
-	return ktls_udp_choose_local(ks, &local);
+	return ktls_path_choose_local(ks, &local);
 }
 
 static bool is_local(int level, int name)

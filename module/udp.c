@@ -30,7 +30,6 @@
  * @users: associations; protected by ports_lock
  * @only: the association of a connected carrier; read with RCU
  * @connected: the carrier has a peer
- * @any: it is bound to no address but a port
  * @write_space: the carrier's own
  * @lock: protects @waiting, and struct ktls_carrier's port of those in it
  * @waiting: associations that wait for room
@@ -43,7 +42,6 @@ struct ktls_port {
 	unsigned int users;
 	struct ktls_sock __rcu *only;
 	bool connected;
-	bool any;
 	void (*write_space)(struct sock *sk);
 	spinlock_t lock;
 	struct list_head waiting;
@@ -308,12 +306,6 @@ static void unhook(struct ktls_port *port)
 	write_unlock_bh(&csk->sk_callback_lock);
 }
 
-static bool is_any(const struct sock *csk)
-{
-	return csk->sk_family == AF_INET6 ? ipv6_addr_any(&csk->sk_v6_rcv_saddr) :
-					    !csk->sk_rcv_saddr;
-}
-
 static struct ktls_port *new_port(struct sock *csk)
 {
 	struct ktls_port *port = kzalloc(sizeof(*port), GFP_KERNEL_ACCOUNT);
@@ -322,7 +314,6 @@ static struct ktls_port *new_port(struct sock *csk)
 		return ERR_PTR(-ENOMEM);
 	port->sk = csk;
 	port->connected = csk->sk_state == TCP_ESTABLISHED;
-	port->any = !port->connected && is_any(csk);
 	spin_lock_init(&port->lock);
 	INIT_LIST_HEAD(&port->waiting);
 	return port;
@@ -345,100 +336,6 @@ static struct ktls_port *get_port(struct sock *csk)
 		return port;
 	kfree(port);
 	return ERR_PTR(-EBUSY);
-}
-
-/**
- * ktls_udp_local() - the address of ours to send from
- * @ks: datagram socket
- * @local: gets it, IPv4 mapped; any: routing decides
- *
- * Context: any.
- */
-void ktls_udp_local(const struct ktls_sock *ks, struct in6_addr *local)
-{
-	const struct ktls_carrier *carrier = &ks->carrier;
-	unsigned int seq;
-
-	do {
-		seq = read_seqbegin(&carrier->local_lock);
-		*local = carrier->local;
-	} while (read_seqretry(&carrier->local_lock, seq));
-}
-
-/**
- * ktls_udp_set_local() - send from another address of ours
- * @ks: datagram socket
- * @local: it, IPv4 mapped; any: let routing decide
- *
- * Context: process.
- */
-void ktls_udp_set_local(struct ktls_sock *ks, const struct in6_addr *local)
-{
-	write_seqlock_bh(&ks->carrier.local_lock);
-	ks->carrier.local = *local;
-	write_sequnlock_bh(&ks->carrier.local_lock);
-}
-
-/**
- * ktls_udp_choose_local() - the program knows which address of ours its peer talks to
- * @ks: bound datagram socket
- * @local: the address, IPv4 mapped; any: let routing decide
- *
- * Context: process, a lock that keeps the carrier held.
- * Return: 0; -ENOTCONN: there is no peer; -EINVAL: not an address to be heard from by the peer.
- */
-int ktls_udp_choose_local(struct ktls_sock *ks, const struct in6_addr *local)
-{
-	const struct ktls_carrier *carrier = &ks->carrier;
-
-	if (!carrier->named)
-		return -ENOTCONN;
-	if (!ipv6_addr_any(local) &&
-	    (ipv6_addr_v4mapped(local) != ipv6_addr_v4mapped(&carrier->peer.addr) ||
-	     ipv6_addr_is_multicast(local)))
-		return -EINVAL;
-	ktls_udp_set_local(ks, local);
-	return 0;
-}
-
-/**
- * ktls_udp_destination() - where a datagram was sent to, if the answer's source is open
- * @ks: bound datagram socket
- * @skb: from the peer
- * @to: gets the address, IPv4 mapped; any: it is of no use
- *
- * Context: process, rx.dir.lock held.
- */
-void ktls_udp_destination(const struct ktls_sock *ks, const struct sk_buff *skb,
-			  struct in6_addr *to)
-{
-	*to = in6addr_any;
-	if (!ks->carrier.port->any)
-		return;
-	/* What a program has prepended has no headers. */
-	if (skb->protocol == htons(ETH_P_IP) && !ipv4_is_multicast(ip_hdr(skb)->daddr))
-		ipv6_addr_set_v4mapped(ip_hdr(skb)->daddr, to);
-	else if (skb->protocol == htons(ETH_P_IPV6) &&
-		 !ipv6_addr_is_multicast(&ipv6_hdr(skb)->daddr))
-		*to = ipv6_hdr(skb)->daddr;
-}
-
-/**
- * ktls_udp_follow() - the peer was heard at an address of ours
- * @ks: bound datagram socket
- * @to: of ktls_udp_destination(), of an authentic record
- *
- * Context: process, rx.dir.lock held.
- */
-void ktls_udp_follow(struct ktls_sock *ks, const struct in6_addr *to)
-{
-	struct in6_addr local;
-
-	if (ipv6_addr_any(to))
-		return;
-	ktls_udp_local(ks, &local);
-	if (!ipv6_addr_equal(&local, to))
-		ktls_udp_set_local(ks, to);
 }
 
 /**
@@ -465,7 +362,7 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 	carrier->sock = sock;
 	carrier->err = 0;
 	memset(&carrier->peer, 0, sizeof(carrier->peer));
-	ktls_udp_set_local(ks, &in6addr_any);
+	ktls_path_set_local(ks, &in6addr_any);
 	WRITE_ONCE(carrier->named, port->connected);
 	WRITE_ONCE(carrier->port, port);
 	WRITE_ONCE(carrier->sk, sock->sk);

@@ -43,18 +43,8 @@ bool ktls_dtls_message(const uint8_t *at, size_t len, struct dtls_message *messa
 	return message->len <= len;
 }
 
-const uint8_t *ktls_dtls_random(const uint8_t *at, size_t len)
-{
-	const uint8_t *message = at + DTLS_HEADER;
-	size_t begin = DTLS_HEADER + DTLS_MESSAGE_HEADER + 2;	/* behind the version */
-
-	/* Of a fragment the first. */
-	if (!ktls_dtls_is_hello(at, len) || len < begin + DTLS_RANDOM || number(message + 6, 3))
-		return NULL;
-	return at + begin;
-}
-
-bool ktls_dtls_is_hello(const uint8_t *at, size_t len)
+/* Is this datagram the beginning of a handshake? */
+static bool is_hello(const uint8_t *at, size_t len)
 {
 	struct dtls_message message;
 	struct dtls_record record;
@@ -63,4 +53,15 @@ bool ktls_dtls_is_hello(const uint8_t *at, size_t len)
 	       !dtls_epoch(record.seq) &&
 	       ktls_dtls_message(at + DTLS_HEADER, record.len - DTLS_HEADER, &message) &&
 	       message.type == DTLS_CLIENT_HELLO;
+}
+
+const uint8_t *ktls_dtls_random(const uint8_t *at, size_t len)
+{
+	const uint8_t *message = at + DTLS_HEADER;
+	size_t begin = DTLS_HEADER + DTLS_MESSAGE_HEADER + 2;	/* behind the version */
+
+	/* Of a fragment the first. */
+	if (!is_hello(at, len) || len < begin + DTLS_RANDOM || number(message + 6, 3))
+		return NULL;
+	return at + begin;
 }

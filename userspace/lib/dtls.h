@@ -40,9 +40,10 @@ bool ktls_dtls_record(const uint8_t *at, size_t len, struct dtls_record *record)
 void ktls_dtls_set_seq(uint8_t *record, uint64_t seq);
 /* The message at the beginning of a plain handshake record's body. */
 bool ktls_dtls_message(const uint8_t *at, size_t len, struct dtls_message *message);
-/* Is this datagram the beginning of a handshake? */
-bool ktls_dtls_is_hello(const uint8_t *at, size_t len);
-/* The client's random of such a datagram, the same in each hello of a handshake; NULL: it is none. */
+/*
+ * The client's random, the same in each hello of a handshake; NULL: the datagram is not the beginning
+ * of one.
+ */
 const uint8_t *ktls_dtls_random(const uint8_t *at, size_t len);
 
 #endif
