@@ -57,7 +57,7 @@ static uint8_t any_type(struct fuzz *f)
 	return fuzz_one_in(f, 30) ? 1 + fuzz_below(f, CCS - 1) : FUZZ_PICK(f, types);
 }
 
-/* What data read() may give now: those records of data that follow each other. */
+/* Records of data in which nothing is left, or ever was, are nothing to any reader. */
 static void skip_empty(struct model *m)
 {
 	while (m->next < m->count && m->records[m->next].type == DATA &&
@@ -84,8 +84,7 @@ static bool is_next(struct model *m, uint8_t type, const uint8_t *bytes, size_t 
 	bool right = true;
 
 	do {
-		if (type == DATA)
-			skip_empty(m);
+		skip_empty(m);
 		if (m->next == m->count) {
 			right = !n;
 			break;
