@@ -3,6 +3,8 @@
  * Makes each mistake that the debug kernel has a detector for, one for each word written to
  * /sys/module/ktls_mistakes/parameters/make. See ../detectors.
  */
+#include <linux/delay.h>
+#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -53,6 +55,15 @@ static void beyond_an_array(void)
 	/* Where the compiler does not know the address, only the index is wrong. */
 	if (READ_ONCE(array[0]) == 0)
 		(void)READ_ONCE(array[i]);
+}
+
+static void shift_too_far(void)
+{
+	int bits = 40;
+
+	OPTIMIZER_HIDE_VAR(bits);
+	bits = 1 << bits;
+	OPTIMIZER_HIDE_VAR(bits);
 }
 
 static void sleep_under_a_spinlock(void)
@@ -112,6 +123,28 @@ static void leak(void)
 		WRITE_ONCE(*(char *)kmalloc(1000, GFP_KERNEL), 1);
 }
 
+static int unordered;
+
+static int add(void *arg)
+{
+	unsigned long end = jiffies + 2 * HZ;
+
+	while (time_before(jiffies, end)) {
+		unordered++;
+		cond_resched();
+	}
+	return 0;
+}
+
+static void data_race(void)
+{
+	struct task_struct *other_thread = kthread_run(add, NULL, "ktls_mistakes");
+
+	add(NULL);
+	if (!IS_ERR(other_thread))
+		ssleep(1);
+}
+
 static const struct {
 	const char *name;
 	void (*make)(void);
@@ -120,12 +153,14 @@ static const struct {
 	{ "out_of_bounds", out_of_bounds },
 	{ "double_free", double_free },
 	{ "beyond_an_array", beyond_an_array },
+	{ "shift_too_far", shift_too_far },
 	{ "sleep_under_a_spinlock", sleep_under_a_spinlock },
 	{ "dereference_without_rcu", dereference_without_rcu },
 	{ "free_an_active_timer", free_an_active_timer },
 	{ "corrupt_a_list", corrupt_a_list },
 	{ "locks_in_both_orders", locks_in_both_orders },
 	{ "leak", leak },
+	{ "data_race", data_race },
 };
 
 static int make(const char *name, const struct kernel_param *param)
