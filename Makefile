@@ -3,7 +3,7 @@
 
 # The kernel to build the module for.
 KDIR ?= /lib/modules/$(shell uname -r)/build
-# Of the guest: 6.1, 6.12, or all for check.
+# Of the guest: 6.1, 6.12, 7.2, debug, race, or all for check.
 KERNEL ?= 6.12
 DESTDIR ?=
 PREFIX ?= /usr/local
@@ -24,10 +24,11 @@ help:
 	@echo 'make install    library and command, and the module if built; DESTDIR=, PREFIX=/usr/local'
 	@echo 'make uninstall  removes them again; same DESTDIR=, PREFIX='
 	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
-	@echo 'make check      all tests; KERNEL=6.1|6.12|all, TESTS="names of some"; see results/'
+	@echo 'make check      all tests; KERNEL=6.1|6.12|7.2|all, TESTS="names of some"; see results/'
 	@echo 'make check-debug  all tests in a kernel that looks for mistakes, which it builds first'
-	@echo 'make fuzz MINUTES=10  random headers, calls and records, in that kernel; KERNEL='
-	@echo 'make soak HOURS=1   everything at once, and all of it compared; KERNEL='
+	@echo 'make check-race the same in a kernel that looks for data races, on two processors'
+	@echo 'make fuzz       random headers, calls and records, in the debug kernel; MINUTES=10, KERNEL='
+	@echo 'make soak       everything at once, and all of it compared; HOURS=1, KERNEL='
 	@echo 'make deps       installs what these need, with apt, saying so'
 	@echo 'make clean      removes what was built, and results/'
 	@echo 'selftests/qemu/run CMD...  any command in a guest with the module loaded'
@@ -96,12 +97,13 @@ soak:
 	@$(qemu)/deps check
 	@$(qemu)/soak $(HOURS)
 
-check-debug:
+check-debug check-race:
 	@$(qemu)/deps check
-	@$(qemu)/check debug $(TESTS)
+	@$(qemu)/check $(@:check-%=%) $(TESTS)
 
 check:
 	@$(qemu)/deps check
 	@$(qemu)/check $(KERNEL) $(TESTS)
 
-.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug fuzz soak
+.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug \
+	check-race fuzz soak

@@ -125,7 +125,7 @@ static void leak(void)
 
 static int unordered;
 
-static int add(void *arg)
+static int add_to_it(void *arg)
 {
 	unsigned long end = jiffies + 2 * HZ;
 
@@ -136,11 +136,11 @@ static int add(void *arg)
 	return 0;
 }
 
-static void data_race(void)
+static void race_of_two(void)
 {
-	struct task_struct *other_thread = kthread_run(add, NULL, "ktls_mistakes");
+	struct task_struct *other_thread = kthread_run(add_to_it, NULL, "ktls_mistakes");
 
-	add(NULL);
+	add_to_it(NULL);
 	if (!IS_ERR(other_thread))
 		ssleep(1);
 }
@@ -160,7 +160,7 @@ static const struct {
 	{ "corrupt_a_list", corrupt_a_list },
 	{ "locks_in_both_orders", locks_in_both_orders },
 	{ "leak", leak },
-	{ "data_race", data_race },
+	{ "race_of_two", race_of_two },
 };
 
 static int make(const char *name, const struct kernel_param *param)

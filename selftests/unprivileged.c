@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Somebody without privileges who makes namespaces of a user's own, where they have all
+ * capabilities: they do as they please with their own sockets, and with one that they were
+ * given no more than before.
+ */
+#include "kselftest_harness.h"
+#include "ktls_test.h"
+#include "dtls_test.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+
+#define NOBODY	65534
+
+FIXTURE(unprivileged) { int fd; struct peer peer; int plain[2]; };
+
+static bool write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool written = fd >= 0 && write(fd, text, strlen(text)) == strlen(text);
+
+	close(fd);
+	return written;
+}
+
+/* Sockets of root's, then nobody who is root in namespaces of their own. */
+FIXTURE_SETUP(unprivileged)
+{
+	ONLY_KTLS();
+	ASSERT_EQ(0, tls_and_peer(AF_INET, TLS_CIPHER_AES_GCM_128, &self->fd, &self->peer));
+	ASSERT_EQ(0, tcp_pair(AF_INET, self->plain));
+	ASSERT_EQ(0, setresgid(NOBODY, NOBODY, NOBODY));
+	ASSERT_EQ(0, setresuid(NOBODY, NOBODY, NOBODY));
+	/* To write to its own files below. */
+	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
+	ASSERT_EQ(0, unshare(CLONE_NEWUSER));
+	ASSERT_TRUE(write_file("/proc/self/setgroups", "deny"));
+	ASSERT_TRUE(write_file("/proc/self/uid_map", "0 65534 1"));
+	ASSERT_TRUE(write_file("/proc/self/gid_map", "0 65534 1"));
+	ASSERT_EQ(0, own_network());
+}
+
+FIXTURE_TEARDOWN(unprivileged)
+{
+	close(self->fd);
+	peer_close(&self->peer);
+	close(self->plain[0]);
+	close(self->plain[1]);
+}
+
+static bool shows_key(int fd)
+{
+	static const uint8_t zeros[TLS_CIPHER_AES_GCM_128_KEY_SIZE];
+	struct tls12_crypto_info_aes_gcm_128 info;
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(fd, SOL_TLS, TLS_TX, &info, &len) &&
+	       memcmp(info.key, zeros, sizeof(zeros));
+}
+
+static long set_int(int fd, int option, int value)
+{
+	return RESULT(setsockopt(fd, SOL_SOCKET, option, &value, sizeof(value)));
+}
+
+TEST_F(unprivileged, own_sockets)
+{
+	char got[10];
+	int fd, other;
+
+	ASSERT_EQ(0, tls_pair(AF_INET, TLS_CIPHER_AES_GCM_128, &fd, &other));
+	ASSERT_EQ(4, send(fd, "data", 4, 0));
+	EXPECT_EQ(4, recv(other, got, sizeof(got), 0));
+	EXPECT_TRUE(shows_key(fd));
+	EXPECT_EQ(1, proc_counter("/proc/net/ktls_stat", "KtlsTxRecords"));
+	close(fd);
+	close(other);
+	ASSERT_EQ(0, dtls_pair(AF_INET, TLS_CIPHER_AES_GCM_128, &fd, &other));
+	ASSERT_EQ(4, send(fd, "data", 4, 0));
+	EXPECT_EQ(4, recv(other, got, sizeof(got), 0));
+	EXPECT_TRUE(shows_key(fd));
+	close(fd);
+	close(other);
+}
+
+TEST_F(unprivileged, given_socket)
+{
+	uint8_t type, got[10];
+
+	EXPECT_FALSE(shows_key(self->fd));
+	EXPECT_EQ(-EPERM, set_int(self->fd, SO_SNDBUFFORCE, 1 << 24));
+	EXPECT_EQ(-EPERM, set_int(self->fd, SO_RCVBUFFORCE, 1 << 24));
+	EXPECT_EQ(-EPERM, set_int(self->fd, SO_MARK, 1));
+	EXPECT_EQ(-EPERM, set_int(self->fd, SO_PRIORITY, 7));
+	EXPECT_EQ(0, proc_counter("/proc/net/ktls_stat", "KtlsCurrBound"));
+	/* What it was given for it may do. */
+	ASSERT_EQ(4, send(self->fd, "data", 4, 0));
+	EXPECT_EQ(4, peer_recv(&self->peer, &type, got));
+	EXPECT_EQ(0, proc_counter("/proc/net/ktls_stat", "KtlsTxRecords"));
+}
+
+/* Whose TLS it is does not change whose connection it is. */
+TEST_F(unprivileged, given_carrier)
+{
+	int fd = socket(AF_KTLS, SOCK_STREAM, 0);
+	struct keys keys;
+	char got[100];
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, tls_bind(fd, self->plain[0]));
+	keys_make(&keys, TLS_CIPHER_AES_GCM_128, 1);
+	ASSERT_EQ(0, tls_key(fd, TLS_TX, &keys));
+	EXPECT_TRUE(shows_key(fd));
+	EXPECT_EQ(-EPERM, set_int(fd, SO_SNDBUFFORCE, 1 << 24));
+	EXPECT_EQ(-EPERM, set_int(fd, SO_MARK, 1));
+	EXPECT_EQ(-EPERM, set_int(fd, SO_PRIORITY, 7));
+	EXPECT_EQ(1, proc_counter("/proc/net/ktls_stat", "KtlsCurrBound"));
+	ASSERT_EQ(4, send(fd, "data", 4, 0));
+	EXPECT_EQ(4 + (ssize_t)record_overhead(&keys),
+		  recv(self->plain[1], got, sizeof(got), 0));
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
