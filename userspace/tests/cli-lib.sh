@@ -14,6 +14,8 @@ cd "$work" || exit 1
 way=userspace
 "$ktls" --version | grep -q 'kernel: TLS 1.2' && way=kernel
 echo "# records by the $way"
+# A guest has the module.
+[ $way = kernel ] || [ -z "${KTLS_RELEASE-}" ] || { echo 'Bail out! no AF_KTLS'; exit 1; }
 
 # Standard input that never ends.
 mkfifo open
