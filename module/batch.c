@@ -53,13 +53,10 @@ static int fill_record(struct ktls_sock *ks, struct ktls_write *write, u32 limit
 {
 	struct iov_iter *from = &write->msg->msg_iter;
 	struct ktls_tx *tx = &ks->tx;
-	u32 max_payload = tx->max_payload;
 	ssize_t ret = 0;
 
-	tx->max_payload = limit;
 	while (ret >= 0 && iov_iter_count(from) && tx->open.len < limit)
-		ret = ktls_compose_append(ks, write->type, from, write->splice);
-	tx->max_payload = max_payload;
+		ret = ktls_compose_append(ks, write->type, limit, from, write->splice);
 	if (ret < 0)
 		ktls_compose_drop(tx);
 	return ret < 0 ? ret : 0;
@@ -67,10 +64,9 @@ static int fill_record(struct ktls_sock *ks, struct ktls_write *write, u32 limit
 
 static int seal(struct ktls_sock *ks)
 {
-	/* The last number was that of the record before. */
-	int ret = ks->tx.dir.exhausted ? -EBADMSG : ktls_compose_seal(ks);
+	int ret = ktls_compose_seal(ks);
 
-	if (ret == -ENOMEM || ret == -EBADMSG)
+	if (ret == -ENOMEM)
 		ktls_compose_drop(&ks->tx);
 	return ret;
 }
@@ -103,7 +99,8 @@ static int send_batch(struct ktls_sock *ks, struct ktls_write *write)
 	if (limit < 0)
 		return limit;
 	do {
-		ret = fill_record(ks, write, limit);
+		/* What no number is left for is not taken. */
+		ret = tx->dir.exhausted ? -EBADMSG : fill_record(ks, write, limit);
 		if (!ret && write->more && tx->open.len < (u32)limit) {
 			/* It is left open; its bytes are taken. */
 			sealed = before - iov_iter_count(from);
@@ -160,7 +157,7 @@ static int send_locked(struct ktls_sock *ks, struct ktls_write *write)
 	if (ret)
 		return ret;
 	if (write->segment == KTLS_NO_SEGMENT)
-		write->segment = ks->tx.segment;
+		write->segment = READ_ONCE(ks->tx.segment);
 	/* What fits one record is no batch. */
 	if (write->segment >= ks->tx.open.len + iov_iter_count(&write->msg->msg_iter) &&
 	    !write->more)

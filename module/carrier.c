@@ -199,16 +199,15 @@ static void note_error(struct ktls_sock *ks, struct sock *csk)
 {
 	int err = READ_ONCE(csk->sk_err);
 
-	if (!err || ks->carrier.err)
+	if (!err || cmpxchg(&ks->carrier.err, 0, err))
 		return;
-	WRITE_ONCE(ks->carrier.err, err);
 	WRITE_ONCE(ks->sk.sk_err, err);
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CARRIER_ERROR);
 }
 
 /*
- * The callbacks. The carrier's lock is held, by us or as a spinlock; sk_callback_lock keeps
- * ktls_carrier_detach() out while we look at sk_user_data.
+ * The callbacks. The carrier's lock is held, by us or as a spinlock, except for the error queue's
+ * errors; sk_callback_lock keeps ktls_carrier_detach() out while we look at sk_user_data.
  */
 static void carrier_data_ready(struct sock *csk)
 {
@@ -283,18 +282,17 @@ static void save_carrier(struct ktls_sock *ks, struct socket *sock)
 	struct ktls_carrier *carrier = &ks->carrier;
 	struct sock *csk = sock->sk;
 
-	*carrier = (struct ktls_carrier){
-		.sock		= sock,
-		.data_ready	= csk->sk_data_ready,
-		.write_space	= csk->sk_write_space,
-		.state_change	= csk->sk_state_change,
-		.error_report	= csk->sk_error_report,
-		.prot		= csk->sk_prot,
-		.ops		= sock->ops,
-		.rcvlowat	= csk->sk_rcvlowat,
-		.err		= csk->sk_err,
-	};
-	WRITE_ONCE(carrier->sk, csk);
+	carrier->sock = sock;
+	carrier->data_ready = csk->sk_data_ready;
+	carrier->write_space = csk->sk_write_space;
+	carrier->state_change = csk->sk_state_change;
+	carrier->error_report = csk->sk_error_report;
+	carrier->prot = csk->sk_prot;
+	carrier->ops = sock->ops;
+	carrier->rcvlowat = csk->sk_rcvlowat;
+	WRITE_ONCE(carrier->err, csk->sk_err);
+	/* Who sees it sees the rest. */
+	smp_store_release(&carrier->sk, csk);
 }
 
 static int claim(struct ktls_sock *ks, struct socket *sock)
@@ -319,10 +317,10 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 	}
 	save_carrier(ks, sock);
 	csk->sk_user_data = ks;
-	csk->sk_data_ready = carrier_data_ready;
-	csk->sk_write_space = carrier_write_space;
-	csk->sk_state_change = carrier_state_change;
-	csk->sk_error_report = carrier_error_report;
+	WRITE_ONCE(csk->sk_data_ready, carrier_data_ready);
+	WRITE_ONCE(csk->sk_write_space, carrier_write_space);
+	WRITE_ONCE(csk->sk_state_change, carrier_state_change);
+	WRITE_ONCE(csk->sk_error_report, carrier_error_report);
 	write_unlock_bh(&csk->sk_callback_lock);
 
 	inet_csk(csk)->icsk_ulp_ops = &carrier_ulp;
@@ -402,10 +400,10 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 	lock_sock(csk);
 	write_lock_bh(&csk->sk_callback_lock);
 	csk->sk_user_data = NULL;
-	csk->sk_data_ready = carrier->data_ready;
-	csk->sk_write_space = carrier->write_space;
-	csk->sk_state_change = carrier->state_change;
-	csk->sk_error_report = carrier->error_report;
+	WRITE_ONCE(csk->sk_data_ready, carrier->data_ready);
+	WRITE_ONCE(csk->sk_write_space, carrier->write_space);
+	WRITE_ONCE(csk->sk_state_change, carrier->state_change);
+	WRITE_ONCE(csk->sk_error_report, carrier->error_report);
 	write_unlock_bh(&csk->sk_callback_lock);
 
 	inet_csk(csk)->icsk_ulp_ops = NULL;
@@ -414,8 +412,9 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 	WRITE_ONCE(sock->ops, carrier->ops);
 	carrier->sock = NULL;
 	WRITE_ONCE(carrier->sk, NULL);
-	/* Data that came meanwhile woke nobody on the carrier. */
+	/* Data and errors that came meanwhile woke nobody on the carrier. */
 	csk->sk_data_ready(csk);
+	csk->sk_error_report(csk);
 	release_sock(csk);
 	return sock;
 }
@@ -446,6 +445,8 @@ bool ktls_carrier_wants_room(struct ktls_sock *ks, struct sock *csk)
 {
 	struct socket *sock = READ_ONCE(csk->sk_socket);
 
+	/* For SIGIO. */
+	sk_set_bit(SOCKWQ_ASYNC_NOSPACE, &ks->sk);
 	if (ktls_is_datagram(ks))
 		return ktls_udp_wants_room(ks);
 	if (!sock)
@@ -510,19 +511,26 @@ bool ktls_carrier_is_kept(struct ktls_sock *ks)
  * @force: beyond the send buffer's limit: at most what one socket has pending
  *
  * Context: process, tx.dir.lock held; does not wait.
- * Return: bytes taken, -EAGAIN, or -errno of TCP.
+ * Return: bytes taken, -EAGAIN, -EIO: something else was sent between records, or -errno of TCP.
  */
 int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
 		      size_t len, int flags, bool force)
 {
 	struct sock *csk = ks->carrier.sk;
+	struct ktls_tx *tx = &ks->tx;
 	int sndbuf, ret;
 	u32 unsent;
 
-	lockdep_assert_held(&ks->tx.dir.lock);
+	lockdep_assert_held(&tx->dir.lock);
 	if (ktls_is_datagram(ks))
 		return ktls_path_send(ks, bv, count);
 	lock_sock(csk);
+	/* A call that slept when the key came has sent in the middle of it. */
+	if (tx->write_seq != tcp_sk(csk)->write_seq && !(csk->sk_shutdown & SEND_SHUTDOWN)) {
+		release_sock(csk);
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_MIXED);
+		return -EIO;
+	}
 	sndbuf = csk->sk_sndbuf;
 	unsent = tcp_sk(csk)->notsent_lowat;
 	if (force) {
@@ -534,6 +542,7 @@ int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned i
 		WRITE_ONCE(csk->sk_sndbuf, sndbuf);
 		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, unsent);
 	}
+	tx->write_seq = tcp_sk(csk)->write_seq;
 	release_sock(csk);
 	return ret;
 }

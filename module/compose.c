@@ -198,16 +198,18 @@ void ktls_compose_drop(struct ktls_tx *tx)
  * ktls_compose_append() - add payload to the open record, opening one if there is none
  * @ks: socket with a TX key; the open record has room
  * @type: content type, the open record's if there is one
+ * @limit: bytes of payload that it may have
  * @from: the payload; advances by what was taken
  * @splice: take pages by reference where possible and right
  *
  * Context: process, tx.dir.lock held.
  * Return: bytes taken, at least 1; -EFAULT, -ENOMEM.
  */
-ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, struct iov_iter *from, bool splice)
+ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, u32 limit, struct iov_iter *from,
+			    bool splice)
 {
 	struct ktls_tx *tx = &ks->tx;
-	u32 len = min_t(size_t, iov_iter_count(from), tx->max_payload - tx->open.len);
+	u32 len = min_t(size_t, iov_iter_count(from), limit - tx->open.len);
 	ssize_t ret = 0;
 
 	lockdep_assert_held(&tx->dir.lock);
@@ -270,12 +272,12 @@ static void take_number(struct ktls_sock *ks)
 	struct ktls_dir *dir = &ks->tx.dir;
 
 	if ((dir->seq & dir->key->format->seq_max) == dir->key->format->seq_max) {
-		dir->exhausted = true;
+		WRITE_ONCE(dir->exhausted, true);
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_SEQUENCE_END);
 	}
 	/* An epoch is not to be counted on into the next. */
 	if (!dir->exhausted || dir->key->format->stream)
-		dir->seq++;
+		WRITE_ONCE(dir->seq, dir->seq + 1);
 	dir->nonce++;
 	ktls_limit_check(ks, dir);
 }
@@ -287,15 +289,15 @@ static void count_sealed(struct ktls_sock *ks)
 	struct ktls_dir *dir = &ks->tx.dir;
 
 	trace_ktls_sealed(ks, open->type, open->len, dir->seq);
-	dir->records++;
-	dir->bytes += open->len;
+	ktls_count(&dir->records, 1);
+	ktls_count(&dir->bytes, open->len);
 	ktls_stats_inc(net, KTLS_STAT_TX_RECORDS);
 	ktls_stats_add(net, KTLS_STAT_TX_BYTES, open->len);
 	if (open->spliced_count)
 		ktls_stats_inc(net, KTLS_STAT_TX_SPLICED);
 	if (open->type == KTLS_TYPE_DATA)
 		return;
-	dir->control++;
+	ktls_count(&dir->control, 1);
 	ktls_stats_inc(net, KTLS_STAT_TX_CONTROL);
 	if (open->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
 		dir->may_rekey = true;
@@ -352,6 +354,11 @@ int ktls_compose_seal(struct ktls_sock *ks)
 	if (WARN_ON_ONCE(tx->pending_count + KTLS_PIECES > KTLS_PENDING_MAX ||
 			 tx->sizes_count == KTLS_PENDING_RECORDS))
 		return -ENOBUFS;
+	/* The last number was that of the record before. */
+	if (tx->dir.exhausted) {
+		ktls_compose_drop(tx);
+		return -EBADMSG;
+	}
 	ret = reserve(ks, KTLS_TAG_LEN);
 	if (ret)
 		return ret;

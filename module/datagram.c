@@ -303,17 +303,21 @@ static bool has_news(struct ktls_sock *ks)
 	       !READ_ONCE(ks->carrier.sk);
 }
 
-/* Waits without rx.dir.lock; the caller looks at everything again afterwards. */
-static void wait_for_news(struct ktls_sock *ks, long *timeo)
+/* Waits without rx.dir.lock, as in rx.c: 0; -ENOTCONN: it was detached. */
+static int wait_for_news(struct ktls_sock *ks, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	unsigned int bindings = ks->bindings;
 
 	add_wait_queue(sk_sleep(&ks->sk), &wait);
+	/* Pairs with skwq_has_sleeper() in ktls_carrier_wake(). */
+	smp_mb();
 	mutex_unlock(&ks->rx.dir.lock);
 	if (!has_news(ks))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	mutex_lock(&ks->rx.dir.lock);
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
+	return ks->bindings == bindings ? 0 : -ENOTCONN;
 }
 
 /* Until a record is queued: 1; 0: end of file; -errno. */
@@ -333,7 +337,9 @@ static int wait_for_record(struct ktls_sock *ks, long timeo)
 		ret = why_nothing(ks, timeo);
 		if (ret <= 0)
 			return ret;
-		wait_for_news(ks, &timeo);
+		ret = wait_for_news(ks, &timeo);
+		if (ret)
+			return ret;
 	}
 }
 

@@ -43,7 +43,7 @@ static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
 	struct ktls_key *old = dir->key;
 
 	if (old)
-		dir->rekeys++;
+		WRITE_ONCE(dir->rekeys, dir->rekeys + 1);
 	dir->seq = ktls_get_be64(key->info + cipher->seq_at);
 	dir->nonce = cipher->explicit_len ? ktls_get_be64(key->info + cipher->iv_at) : 0;
 	dir->exhausted = false;
@@ -93,6 +93,8 @@ static struct ktls_key *install_tx(struct ktls_sock *ks, struct ktls_key *key)
 
 	lock_sock(ks->carrier.sk);
 	old = install_key(&ks->tx.dir, key);
+	if (!old && !ktls_is_datagram(ks))
+		ks->tx.write_seq = tcp_sk(ks->carrier.sk)->write_seq;
 	ktls_carrier_own(ks);
 	release_sock(ks->carrier.sk);
 	ktls_limit_begin(ks, &ks->tx.dir);

@@ -118,6 +118,7 @@ struct ktls_open_record {
  * @overdue: the open record is complete, but there was no memory for its tag
  * @segment: datagram: KTLS_SEGMENT
  * @sizes: datagram: bytes of each pending record; from @sizes_first to @sizes_count
+ * @write_seq: stream: the carrier's position as we left it
  * @work: pushes what is pending when the carrier has room again
  */
 struct ktls_tx {
@@ -137,6 +138,7 @@ struct ktls_tx {
 	u16 sizes[KTLS_PENDING_RECORDS];
 	unsigned int sizes_first;
 	unsigned int sizes_count;
+	u32 write_seq;
 	struct delayed_work work;
 };
 
@@ -269,6 +271,7 @@ struct ktls_carrier {
  * struct ktls_sock - a socket of the family
  * @sk: must be first
  * @node: in its network namespace's list
+ * @bindings: times that a carrier was given back; protected as @carrier
  * @carrier: changes under lock_sock(sk) and both directions' locks
  * @tx: sending
  * @rx: receiving
@@ -276,10 +279,17 @@ struct ktls_carrier {
 struct ktls_sock {
 	struct sock sk;
 	struct list_head node;
+	unsigned int bindings;
 	struct ktls_carrier carrier;
 	struct ktls_tx tx;
 	struct ktls_rx rx;
 };
+
+/* Read without the lock that the writer holds. */
+static inline void ktls_count(u64 *counter, u64 more)
+{
+	WRITE_ONCE(*counter, *counter + more);
+}
 
 static inline struct ktls_sock *ktls_sk(const struct sock *sk)
 {
@@ -294,7 +304,7 @@ static inline bool ktls_is_datagram(const struct ktls_sock *ks)
 /* Bound, and there is a peer. */
 static inline bool ktls_is_connected(const struct ktls_sock *ks)
 {
-	return READ_ONCE(ks->carrier.sk) && (!ktls_is_datagram(ks) || ks->carrier.named);
+	return READ_ONCE(ks->carrier.sk) && (!ktls_is_datagram(ks) || smp_load_acquire(&ks->carrier.named));
 }
 
 /**
@@ -382,7 +392,8 @@ bool ktls_tx_writable(struct ktls_sock *ks);
 void ktls_tx_work(struct work_struct *work);
 
 /* compose.c */
-ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, struct iov_iter *from, bool splice);
+ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, u32 limit, struct iov_iter *from,
+			    bool splice);
 int ktls_compose_seal(struct ktls_sock *ks);
 void ktls_compose_drop(struct ktls_tx *tx);
 
@@ -490,7 +501,7 @@ u64 ktls_limit_left(const struct ktls_dir *dir);
 void ktls_limit_begin(struct ktls_sock *ks, struct ktls_dir *dir);
 void ktls_limit_check(struct ktls_sock *ks, struct ktls_dir *dir);
 bool ktls_limit_is_news(const struct ktls_sock *ks);
-void ktls_limit_told(struct ktls_dir *dir);
+void ktls_limit_told(struct ktls_dir *dir, u32 rekeys);
 
 /* proc.c */
 int ktls_proc_net_init(struct net *net);

@@ -24,8 +24,19 @@ u64 ktls_limit_left(const struct ktls_dir *dir)
 
 	if (!cipher || !format || !cipher->records_max)
 		return U64_MAX;
+	/* The number after the last is none. */
+	if (READ_ONCE(dir->exhausted))
+		return 0;
 	used = READ_ONCE(dir->seq) & format->seq_max;
 	return used < cipher->records_max ? cipher->records_max - used : 0;
+}
+
+/* Some are left for those who then see to another key. */
+static bool is_time(const struct ktls_dir *dir)
+{
+	const struct ktls_cipher *cipher = dir->cipher;
+
+	return cipher->records_max && ktls_limit_left(dir) <= cipher->records_max / 8;
 }
 
 /**
@@ -50,7 +61,7 @@ void ktls_limit_begin(struct ktls_sock *ks, struct ktls_dir *dir)
  */
 void ktls_limit_check(struct ktls_sock *ks, struct ktls_dir *dir)
 {
-	if (dir->limit != KTLS_LIMIT_AHEAD || ktls_limit_left(dir))
+	if (READ_ONCE(dir->limit) != KTLS_LIMIT_AHEAD || !is_time(dir))
 		return;
 	WRITE_ONCE(dir->limit, KTLS_LIMIT_REACHED);
 	ktls_stats_inc(sock_net(&ks->sk), dir == &ks->tx.dir ? KTLS_STAT_TX_LIMIT :
@@ -59,7 +70,7 @@ void ktls_limit_check(struct ktls_sock *ks, struct ktls_dir *dir)
 }
 
 /**
- * ktls_limit_is_news() - was a limit reached, and nobody has asked? (poll)
+ * ktls_limit_is_news() - is a limit near, and nobody has asked? (poll)
  * @ks: socket
  *
  * Context: any.
@@ -72,12 +83,14 @@ bool ktls_limit_is_news(const struct ktls_sock *ks)
 
 /**
  * ktls_limit_told() - the program knows
- * @dir: direction whose limit is reached
+ * @dir: direction whose limit is near
+ * @rekeys: what the program was told of, too
  *
  * Context: any.
  */
-void ktls_limit_told(struct ktls_dir *dir)
+void ktls_limit_told(struct ktls_dir *dir, u32 rekeys)
 {
 	/* Another key may have been installed since. */
-	cmpxchg(&dir->limit, KTLS_LIMIT_REACHED, KTLS_LIMIT_TOLD);
+	if (READ_ONCE(dir->rekeys) == rekeys)
+		cmpxchg(&dir->limit, KTLS_LIMIT_REACHED, KTLS_LIMIT_TOLD);
 }

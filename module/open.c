@@ -196,13 +196,13 @@ void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 	struct ktls_rx *rx = &ks->rx;
 
 	ktls_limit_check(ks, &rx->dir);
-	rx->dir.records++;
-	rx->dir.bytes += header->payload_len;
+	ktls_count(&rx->dir.records, 1);
+	ktls_count(&rx->dir.bytes, header->payload_len);
 	ktls_stats_inc(net, KTLS_STAT_RX_RECORDS);
 	ktls_stats_add(net, KTLS_STAT_RX_BYTES, header->payload_len);
 	if (header->type == KTLS_TYPE_DATA)
 		return;
-	rx->dir.control++;
+	ktls_count(&rx->dir.control, 1);
 	ktls_stats_inc(net, KTLS_STAT_RX_CONTROL);
 }
 
@@ -283,10 +283,10 @@ static int refuse_header(struct ktls_sock *ks, int ret)
 	struct ktls_rx *rx = &ks->rx;
 
 	if (ret == -EINVAL) {
-		rx->bad_version++;
+		ktls_count(&rx->bad_version, 1);
 		ktls_stats_inc(net, KTLS_STAT_RX_BAD_VERSION);
 	} else {
-		rx->bad_length++;
+		ktls_count(&rx->bad_length, 1);
 		ktls_stats_inc(net, KTLS_STAT_RX_BAD_LENGTH);
 	}
 	return end_direction(ks, ret);
@@ -297,7 +297,7 @@ static int refuse_record(struct ktls_sock *ks, int ret)
 	struct net *net = sock_net(&ks->sk);
 
 	if (ret == -EBADMSG) {
-		ks->rx.bad_tag++;
+		ktls_count(&ks->rx.bad_tag, 1);
 		ktls_stats_inc(net, KTLS_STAT_RX_BAD_TAG);
 	} else {
 		ktls_stats_inc(net, KTLS_STAT_RX_CRYPTO_ERROR);

@@ -75,18 +75,25 @@ static bool has_news(struct ktls_sock *ks, u32 known)
 	return head != KTLS_HEAD_NONE || ktls_rx_at_end(ks);
 }
 
-/* Waits without rx.dir.lock; the caller looks at everything again afterwards. */
-static void wait_for_news(struct ktls_sock *ks, long *timeo)
+/*
+ * Waits without rx.dir.lock; the caller looks at everything again afterwards, unless the socket
+ * was detached: whoever it may be bound to since is not who was read from. 0 or -ENOTCONN.
+ */
+static int wait_for_news(struct ktls_sock *ks, long *timeo)
 {
 	u32 known = skb_queue_len(&ks->rx.queue);
+	unsigned int bindings = ks->bindings;
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 
 	add_wait_queue(sk_sleep(&ks->sk), &wait);
+	/* Pairs with skwq_has_sleeper() in ktls_carrier_wake(). */
+	smp_mb();
 	mutex_unlock(&ks->rx.dir.lock);
 	if (!has_news(ks, known))
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	mutex_lock(&ks->rx.dir.lock);
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
+	return ks->bindings == bindings ? 0 : -ENOTCONN;
 }
 
 /*
@@ -96,15 +103,16 @@ static void wait_for_news(struct ktls_sock *ks, long *timeo)
 static int end_of_carrier(struct ktls_sock *ks)
 {
 	struct ktls_rx *rx = &ks->rx;
+	int err = READ_ONCE(ks->carrier.err);
 
-	if (ks->carrier.err)
-		return -ks->carrier.err;
+	if (err)
+		return -err;
 	if (!rx->truncated) {
 		WRITE_ONCE(rx->truncated_record, ktls_stream_bytes(ks) != 0);
 		WRITE_ONCE(rx->truncated, true);
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_TRUNCATED);
 	}
-	return rx->strict_eof ? -ECONNABORTED : 0;
+	return READ_ONCE(rx->strict_eof) ? -ECONNABORTED : 0;
 }
 
 /* Nothing is there: 1: wait for it; 0: end of file; else the error to report. */
@@ -119,7 +127,7 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 		return 0;
 	if (rx->hold)
 		return -EKEYEXPIRED;
-	if (ks->carrier.err || ktls_carrier_ended(ks->carrier.sk)) {
+	if (READ_ONCE(ks->carrier.err) || ktls_carrier_ended(ks->carrier.sk)) {
 		lock_sock(ks->carrier.sk);
 		ktls_stream_scan(ks);
 		/* What came before the end comes first. */
@@ -339,7 +347,9 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		ret = why_nothing(ks, timeo);
 		if (ret <= 0)
 			return ret;
-		wait_for_news(ks, &timeo);
+		ret = wait_for_news(ks, &timeo);
+		if (ret)
+			return ret;
 	}
 }
 
@@ -373,7 +383,9 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		ret = why_nothing(ks, timeo);
 		if (ret <= 0)
 			return skb_queue_empty(&ks->rx.queue) ? ret : peek_queue(ks, read);
-		wait_for_news(ks, &timeo);
+		ret = wait_for_news(ks, &timeo);
+		if (ret)
+			return ret;
 	}
 }
 
@@ -515,7 +527,9 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 			ret = why_nothing(ks, timeo);
 		if (ret <= 0)
 			break;
-		wait_for_news(ks, &timeo);
+		ret = wait_for_news(ks, &timeo);
+		if (ret)
+			break;
 	}
 	mutex_unlock(&ks->rx.dir.lock);
 	return ret;
@@ -595,11 +609,11 @@ void ktls_rx_work(struct work_struct *work)
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);
-	if (ks->rx.chore && !ret)
+	if (READ_ONCE(ks->rx.chore) && !ret)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	if (ret == -ENOMEM)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
-	if (ks->rx.head != KTLS_HEAD_NONE || ktls_rx_readable(ks))
+	if (READ_ONCE(ks->rx.head) != KTLS_HEAD_NONE || ktls_rx_readable(ks))
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 unlock:
 	mutex_unlock(&ks->rx.dir.lock);

@@ -116,6 +116,7 @@ struct socket *ktls_sock_unbind(struct ktls_sock *ks)
 
 	ktls_tx_release(ks);
 	carrier = ktls_carrier_detach(ks);
+	ks->bindings++;
 	/* No callback looks at keys or queues from here on. */
 	forget_key(ks, &tx->dir, KTLS_STAT_CURR_TX);
 	forget_key(ks, &rx->dir, KTLS_STAT_CURR_RX);

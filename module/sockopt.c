@@ -96,10 +96,11 @@ static int set_detach(struct ktls_sock *ks)
 		carrier = ktls_sock_unbind(ks);
 	mutex_unlock(&ks->rx.dir.lock);
 	mutex_unlock(&ks->tx.dir.lock);
+	/* poll and /proc look at the carrier and the peer's name under RCU; bind() waits. */
+	if (carrier)
+		synchronize_rcu();
 	release_sock(&ks->sk);
 	if (carrier) {
-		/* poll looks at the carrier under RCU. */
-		synchronize_rcu();
 		sockfd_put(carrier);
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLOUT | EPOLLHUP);
 	}
@@ -451,11 +452,14 @@ static int get_info(struct ktls_sock *ks, char __user *value, int __user *len_pt
 	ktls_sockopt_info(ks, &info);
 	len = min_t(int, len, sizeof(info));
 	ret = put_value(value, len_ptr, len, &info, len);
-	if (!ret && info.flags & KTLS_F_TX_LIMIT)
-		ktls_limit_told(&ks->tx.dir);
-	if (!ret && info.flags & KTLS_F_RX_LIMIT)
-		ktls_limit_told(&ks->rx.dir);
-	return ret;
+	/* A program that knows a shorter struct is not told. */
+	if (ret || len < (int)offsetofend(struct ktls_info, rx_left))
+		return ret;
+	if (info.flags & KTLS_F_TX_LIMIT)
+		ktls_limit_told(&ks->tx.dir, info.tx.rekeys);
+	if (info.flags & KTLS_F_RX_LIMIT)
+		ktls_limit_told(&ks->rx.dir, info.rx.rekeys);
+	return 0;
 }
 
 static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __user *len_ptr,

@@ -38,6 +38,7 @@
 	X(RX_GIVEN_UP,		"KtlsRxGivenUp")			\
 	X(TX_BATCHES,		"KtlsTxBatches")			\
 	X(RX_STOLEN,		"KtlsRxStolen")				\
+	X(TX_MIXED,		"KtlsTxMixed")				\
 	X(RX_TRUNCATED,		"KtlsRxTruncated")			\
 	X(RX_DETOURED,		"KtlsRxDetoured")			\
 	X(TX_LIMIT,		"KtlsTxLimit")				\

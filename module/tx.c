@@ -169,10 +169,14 @@ bool ktls_tx_writable(struct ktls_sock *ks)
 	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(ks, csk));
 }
 
-/* Waits without tx.dir.lock. Callers look at everything again afterwards. */
-static void wait_for_room(struct ktls_sock *ks, long *timeo)
+/*
+ * Waits without tx.dir.lock. Callers look at everything again afterwards, unless the socket
+ * was detached: what they have is not for whoever it may be bound to since. 0 or -ENOTCONN.
+ */
+static int wait_for_room(struct ktls_sock *ks, long *timeo)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	unsigned int bindings = ks->bindings;
 	bool room;
 
 	add_wait_queue(sk_sleep(&ks->sk), &wait);
@@ -182,6 +186,7 @@ static void wait_for_room(struct ktls_sock *ks, long *timeo)
 		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
 	mutex_lock(&ks->tx.dir.lock);
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
+	return ks->bindings == bindings ? 0 : -ENOTCONN;
 }
 
 /**
@@ -215,7 +220,9 @@ int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
 			return -EAGAIN;
 		if (signal_pending(current))
 			return sock_intr_errno(*timeo);
-		wait_for_room(ks, timeo);
+		ret = wait_for_room(ks, timeo);
+		if (ret)
+			return ret;
 	}
 }
 
@@ -294,7 +301,8 @@ static ssize_t fill_record(struct ktls_sock *ks, struct ktls_write *write)
 	ssize_t taken = 0, ret = 0;
 
 	while (iov_iter_count(from) && ks->tx.open.len < ks->tx.max_payload) {
-		ret = ktls_compose_append(ks, write->type, from, write->splice);
+		ret = ktls_compose_append(ks, write->type, ks->tx.max_payload, from,
+					  write->splice);
 		if (ret < 0)
 			break;
 		taken += ret;
@@ -442,7 +450,7 @@ static int seal_close_notify(struct ktls_sock *ks)
 
 	iov_iter_kvec(&from, ITER_SOURCE, &vec, 1, sizeof(alert));
 	while (iov_iter_count(&from) && ret > 0)
-		ret = ktls_compose_append(ks, KTLS_TYPE_ALERT, &from, false);
+		ret = ktls_compose_append(ks, KTLS_TYPE_ALERT, sizeof(alert), &from, false);
 	return ret < 0 ? ret : ktls_compose_seal(ks);
 }
 

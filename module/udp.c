@@ -30,7 +30,6 @@
  * @users: associations; protected by ports_lock
  * @only: the association of a connected carrier; read with RCU
  * @connected: the carrier has a peer
- * @write_space: the carrier's own
  * @lock: protects @waiting, and struct ktls_carrier's port of those in it
  * @waiting: associations that wait for room
  * @pmtudisc: the carrier's own IP_MTU_DISCOVER
@@ -42,7 +41,6 @@ struct ktls_port {
 	unsigned int users;
 	struct ktls_sock __rcu *only;
 	bool connected;
-	void (*write_space)(struct sock *sk);
 	spinlock_t lock;
 	struct list_head waiting;
 	int pmtudisc;
@@ -51,6 +49,8 @@ struct ktls_port {
 };
 
 static DEFINE_MUTEX(ports_lock);	/* carriers are taken and given back */
+/* Of all carriers: who comes while one is taken or given back finds it as well. */
+static void (*original_write_space)(struct sock *sk);
 static struct rhashtable peers;
 
 static const struct rhashtable_params peer_params = {
@@ -169,13 +169,21 @@ static void error_received(struct sock *csk, struct sk_buff *skb, KTLS_ENCAP_ERR
 	const struct udphdr *uh = KTLS_ENCAP_ERR_HEADER;
 	struct ktls_port *port = port_of(csk);
 	struct ktls_sock *ks;
+	bool ours;
 
 	if (!port || !is_refusal(skb))
 		return;
 	ks = find_receiver(port, skb, uh);
-	if (!ks || READ_ONCE(ks->carrier.port) != port)
+	if (!ks)
 		return;
-	WRITE_ONCE(ks->sk.sk_err, ECONNREFUSED);
+	/* It may be leaving, for another carrier. */
+	spin_lock_bh(&port->lock);
+	ours = ks->carrier.port == port;
+	if (ours)
+		WRITE_ONCE(ks->sk.sk_err, ECONNREFUSED);
+	spin_unlock_bh(&port->lock);
+	if (!ours)
+		return;
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_CARRIER_ERROR);
 	ktls_carrier_wake(ks, EPOLLERR | EPOLLIN | EPOLLOUT);
 }
@@ -199,12 +207,10 @@ static void write_space(struct sock *csk)
 	struct ktls_port *port;
 
 	rcu_read_lock();
+	READ_ONCE(original_write_space)(csk);
 	port = port_of(csk);
-	if (port) {
-		port->write_space(csk);
-		if (sock_writeable(csk))
-			wake_waiting(port);
-	}
+	if (port && sock_writeable(csk))
+		wake_waiting(port);
 	rcu_read_unlock();
 }
 
@@ -261,7 +267,7 @@ static void restore_fragmenting(const struct ktls_port *port)
 		inet6_sk(csk)->pmtudisc = port->pmtudisc6;
 }
 
-/* Whether nobody was faster. */
+/* Whether it is nobody else's. ports_lock is held. */
 static bool hook(struct ktls_port *port)
 {
 	struct sock *csk = port->sk;
@@ -269,11 +275,12 @@ static bool hook(struct ktls_port *port)
 	bool ours;
 
 	write_lock_bh(&csk->sk_callback_lock);
-	ours = !csk->sk_user_data;
+	ours = !csk->sk_user_data &&
+	       (!original_write_space || original_write_space == csk->sk_write_space);
 	if (ours) {
-		port->write_space = csk->sk_write_space;
+		WRITE_ONCE(original_write_space, csk->sk_write_space);
 		rcu_assign_sk_user_data(csk, port);
-		csk->sk_write_space = write_space;
+		smp_store_release(&csk->sk_write_space, write_space);
 	}
 	write_unlock_bh(&csk->sk_callback_lock);
 	if (!ours)
@@ -301,7 +308,7 @@ static void unhook(struct ktls_port *port)
 	/* Pairs with that in port_of(). */
 	smp_wmb();
 	write_lock_bh(&csk->sk_callback_lock);
-	csk->sk_write_space = port->write_space;
+	WRITE_ONCE(csk->sk_write_space, original_write_space);
 	rcu_assign_sk_user_data(csk, NULL);
 	write_unlock_bh(&csk->sk_callback_lock);
 }
@@ -363,9 +370,9 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 	carrier->err = 0;
 	memset(&carrier->peer, 0, sizeof(carrier->peer));
 	ktls_path_set_local(ks, &in6addr_any);
-	WRITE_ONCE(carrier->named, port->connected);
-	WRITE_ONCE(carrier->port, port);
-	WRITE_ONCE(carrier->sk, sock->sk);
+	smp_store_release(&carrier->port, port);
+	smp_store_release(&carrier->named, port->connected);
+	smp_store_release(&carrier->sk, sock->sk);
 	ktls_datagram_open_queue(ks);
 	if (port->connected)
 		rcu_assign_pointer(port->only, ks);
@@ -494,7 +501,7 @@ int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
 	ret = rhashtable_lookup_insert_fast(&peers, &carrier->peer_node, peer_params);
 	if (ret)
 		return ret == -EEXIST ? -EADDRINUSE : ret;
-	WRITE_ONCE(carrier->named, true);
+	smp_store_release(&carrier->named, true);
 	return 0;
 }
 
@@ -616,7 +623,7 @@ void ktls_udp_drain(struct ktls_sock *ks)
 		consume_skb(skb);
 		cond_resched();
 	}
-	/* It was for those who read the carrier. */
-	if (error)
-		WRITE_ONCE(csk->sk_err, -error);
+	/* It was for those who read the carrier, and who may have looked meanwhile. */
+	if (error && !cmpxchg(&csk->sk_err, 0, -error))
+		sk_error_report(csk);
 }

@@ -210,6 +210,77 @@ TEST_F(carrier, stays_connected)
 	EXPECT_EQ(2, peer_recv(&self->peer, &type, buf));
 }
 
+/* TCP lets go of the connection by itself, and the descriptor is the program's. */
+static void expect_no_listening(struct __test_metadata *_metadata, int tcp)
+{
+	struct sockaddr_storage unspec = { .ss_family = AF_UNSPEC };
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	ASSERT_TRUE(poll_wait(tcp, POLLIN) & POLLHUP);
+	ASSERT_EQ(0, getsockopt(tcp, SOL_TCP, TCP_INFO, &info, &len));
+	ASSERT_EQ(TCP_CLOSE, info.tcpi_state);
+	EXPECT_EQ(-EINVAL, RESULT(listen(tcp, 1)));
+	EXPECT_EQ(-EBUSY, RESULT(connect(tcp, (void *)&unspec, sizeof(unspec))));
+	EXPECT_EQ(-EINVAL, RESULT(listen(tcp, 1)));
+	EXPECT_EQ(-EINVAL, RESULT(accept(tcp, NULL, NULL)));
+}
+
+/* The carrier is as TCP made it, and so is what it accepts. */
+static void expect_listening(struct __test_metadata *_metadata, int tcp)
+{
+	struct sockaddr_storage addr = { .ss_family = AF_UNSPEC };
+	socklen_t len = sizeof(addr), name_len;
+	int client, accepted;
+	char buf[16];
+
+	ASSERT_EQ(0, connect(tcp, (void *)&addr, len));
+	ASSERT_EQ(0, listen(tcp, 1));
+	ASSERT_EQ(0, getsockname(tcp, (void *)&addr, &len));
+	client = socket(addr.ss_family, SOCK_STREAM, 0);
+	ASSERT_EQ(0, connect(client, (void *)&addr, len));
+	accepted = accept(tcp, NULL, NULL);
+	ASSERT_LE(0, accepted);
+	name_len = sizeof(buf);
+	ASSERT_EQ(0, getsockopt(accepted, SOL_TCP, TCP_ULP, buf, &name_len));
+	EXPECT_EQ(0, name_len);
+	ASSERT_EQ(5, send(accepted, "plain", 5, 0));
+	EXPECT_EQ(5, recv_all(client, buf, 5));
+	EXPECT_EQ(0, memcmp(buf, "plain", 5));
+	ASSERT_EQ(4, send(client, "back", 4, 0));
+	EXPECT_EQ(4, recv_all(accepted, buf, 4));
+	close(accepted);
+	close(client);
+}
+
+TEST_F(carrier, reset_then_detached)
+{
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	abort_connection(&self->peer.fd);
+	expect_no_listening(_metadata, self->tcp);
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+	expect_listening(_metadata, self->tcp);
+}
+
+TEST_F(carrier, reset_then_closed)
+{
+	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	abort_connection(&self->peer.fd);
+	expect_no_listening(_metadata, self->tcp);
+	close(self->fd);
+	expect_listening(_metadata, self->tcp);
+}
+
+TEST_F(carrier, reset_without_keys)
+{
+	abort_connection(&self->peer.fd);
+	expect_no_listening(_metadata, self->tcp);
+	close(self->fd);
+	expect_listening(_metadata, self->tcp);
+}
+
 TEST_F(carrier, takes_no_ulp)
 {
 	EXPECT_GT(0, setsockopt(self->tcp, IPPROTO_TCP, TCP_ULP, "tls", 4));

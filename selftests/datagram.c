@@ -196,6 +196,33 @@ TEST_F(datagram, small_records_for_nobody)
 	EXPECT_EQ(4, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
 }
 
+/* No read returns 0 for a record of data with nothing in it, nor does anybody wake for one. */
+TEST_F(datagram, empty_records_for_nobody)
+{
+	struct ktls_info info;
+	size_t len = 0;
+	int i;
+
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "", 0));
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	/* Before, between and behind others of a datagram. */
+	for (i = 0; i < 5; i++)
+		len += dgram_seal(&self->peer, DATA, "data", i % 2 ? 4 : 0, record + len);
+	ASSERT_EQ(len, send(self->peer.fd, record, len, 0));
+	EXPECT_EQ(POLLIN, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	WHEN_ASLEEP((dgram_send(&self->peer, DATA, "", 0),
+		     dgram_send(&self->peer, DATA, "last", 4)));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, memcmp(payload, "last", 4));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(8, info.rx.records);
+}
+
 /* The program may connect the carrier to somebody else, or to nobody. */
 TEST_F(datagram, carrier_without_peer)
 {

@@ -3,6 +3,8 @@
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
+#include <sys/wait.h>
+
 static uint8_t payload[PAYLOAD_MAX], record[RECORD_MAX];
 
 FIXTURE(detach) { int fd; struct peer ours; struct peer peer; };
@@ -319,6 +321,26 @@ TEST_F(detach, wakes_a_reader)
 
 	WHEN_ASLEEP(detach(fd));
 	EXPECT_EQ(-ENOTCONN, RESULT(recv(self->fd, payload, 100, 0)));
+}
+
+/* Who waits for data of one connection does not get those of the next. */
+TEST_F(detach, and_attach_beneath_a_reader)
+{
+	int fd = self->fd, fds[2];
+	struct peer peer;
+
+	ASSERT_EQ(0, tcp_pair(variant->family, fds));
+	peer = (struct peer){ .fd = fds[1] };
+	keys_make(&peer.tx, variant->cipher, 3);
+	keys_make(&peer.rx, variant->cipher, 4);
+	ASSERT_EQ(0, peer_send(&peer, DATA, "next", 4));
+	peer.tx.seq--;
+	WHEN_ASLEEP(detach(fd); tls_bind(fd, fds[0]); tls_key(fd, TLS_RX, &peer.tx));
+	EXPECT_EQ(-ENOTCONN, RESULT(recv(self->fd, payload, 100, 0)));
+	wait(NULL);
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	peer_close(&peer);
+	close(fds[0]);
 }
 
 /* What arrived before and what arrives later both wake a poller of the carrier. */

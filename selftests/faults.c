@@ -12,6 +12,8 @@
 #define ROUNDS	40
 #define ROOM	(5 * 4096)
 
+#define MARK	0x5a	/* what the memory holds before */
+
 static uint8_t data[PAYLOAD_MAX], record[RECORD_MAX];
 
 PEER_FIXTURE(faults);
@@ -59,6 +61,18 @@ static ssize_t read_two(int fd, uint8_t *buf)
 	return RESULT(readv(fd, iov, 2));
 }
 
+/* Nobody is shown what was not authenticated. */
+static void expect_nothing_in(struct __test_metadata *_metadata, const uint8_t *memory)
+{
+	size_t at;
+
+	for (at = 0; at < ROOM; at++) {
+		ASSERT_TRUE(memory[at] == MARK || memory[at] == 0) {
+			TH_LOG("byte %zu is %#x", at, memory[at]);
+		}
+	}
+}
+
 /* A read of a record with a wrong tag, into memory that is unmapped after @delay; -1: not. */
 static long read_bad_record(struct __test_metadata *_metadata, uint16_t cipher, long delay,
 			    ssize_t (*read_it)(int fd, uint8_t *buf))
@@ -73,6 +87,8 @@ static long read_bad_record(struct __test_metadata *_metadata, uint16_t cipher, 
 	unmapper.memory = mmap(NULL, ROOM, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	ASSERT_NE(MAP_FAILED, unmapper.memory);
+	memset(unmapper.memory, MARK, ROOM);
+	fill(data, PAYLOAD_MAX, 0);
 	ASSERT_EQ(0, tls_and_peer(AF_INET, cipher, &fd, &peer));
 	len = record_seal(&peer.tx, DATA, data, PAYLOAD_MAX, record);
 	record[len - 1] ^= 1;
@@ -86,10 +102,12 @@ static long read_bad_record(struct __test_metadata *_metadata, uint16_t cipher, 
 	took = nanoseconds();
 	n = read_it(fd, unmapper.memory);
 	took = nanoseconds() - took;
-	if (delay >= 0)
+	if (delay >= 0) {
 		pthread_join(unmapper.thread, NULL);
-	else
+	} else {
+		expect_nothing_in(_metadata, unmapper.memory);
 		munmap(unmapper.memory, ROOM);
+	}
 	EXPECT_TRUE(n == -EBADMSG || (n == -EFAULT && delay >= 0)) TH_LOG("%zd", n);
 	close(fd);
 	peer_close(&peer);

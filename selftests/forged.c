@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * DTLS beside a flood of what nobody sealed: a million forgeries, as many as a key bears, and
- * a whole capture sent again. timeout=900; one kernel is enough
+ * a whole capture sent again. timeout=900; one kernel is enough; not under detectors
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"

@@ -2,7 +2,8 @@
 /*
  * Calls that no sane program makes, by several threads on the same sockets: any option, size,
  * flag and control message, memory that ends at a page, descriptors passed, dup'ed and closed
- * while in use. Nothing is expected but that the kernel goes on, which its detectors judge.
+ * while in use. Nothing is expected but that the kernel goes on, which its detectors judge, and
+ * that some of the calls did something.
  * KTLS_FUZZ_SECONDS, KTLS_FUZZ_SEED: see fuzz.h; KTLS_FUZZ_THREADS=1 repeats exactly.
  */
 #include "kselftest_harness.h"
@@ -344,6 +345,17 @@ static void *work(void *arg)
 	return NULL;
 }
 
+/* Without the sockets nothing would be tried: the process ends. */
+static int must(const char *what, int result)
+{
+	if (result < 0) {
+		printf("# %s: %s\n", what, strerror(errno));
+		fflush(stdout);
+		_exit(1);
+	}
+	return result;
+}
+
 /* Sockets in all states, some of which talk to each other. */
 static void furnish(struct scene *s)
 {
@@ -353,32 +365,31 @@ static void furnish(struct scene *s)
 	uint16_t cipher = FUZZ_PICK(f, ciphers);
 
 	memset(s->fds, -1, sizeof(s->fds));
-	tls_pair(AF_INET, cipher, &s->fds[i], &s->fds[i + 1]);
+	must("tls_pair", tls_pair(AF_INET, cipher, &s->fds[i], &s->fds[i + 1]));
 	i += 2;
-	dtls_pair(AF_INET6, cipher, &s->fds[i], &s->fds[i + 1]);
+	must("dtls_pair", dtls_pair(AF_INET6, cipher, &s->fds[i], &s->fds[i + 1]));
 	i += 2;
-	tls_carrier_and_peer(AF_INET, cipher, &s->fds[i], &s->fds[i + 1], &peer);
+	must("tls_carrier_and_peer",
+	     tls_carrier_and_peer(AF_INET, cipher, &s->fds[i], &s->fds[i + 1], &peer));
 	s->fds[i + 2] = peer.fd;
 	i += 3;
-	udp_pair(AF_INET, fds);
-	dtls_over(fds, cipher, &s->fds[i], &s->fds[i + 1], &peer);
+	must("udp_pair", udp_pair(AF_INET, fds));
+	must("dtls_over", dtls_over(fds, cipher, &s->fds[i], &s->fds[i + 1], &peer));
 	s->fds[i + 2] = peer.fd;
 	i += 3;
-	tcp_pair(AF_INET, &s->fds[i]);
+	must("tcp_pair", tcp_pair(AF_INET, &s->fds[i]));
 	i += 2;
-	udp_pair(AF_INET, &s->fds[i]);
+	must("udp_pair", udp_pair(AF_INET, &s->fds[i]));
 	i += 2;
-	s->fds[i++] = udp_socket(AF_INET);
-	s->fds[i++] = socket(AF_KTLS, SOCK_STREAM, 0);
-	s->fds[i++] = socket(AF_KTLS, SOCK_DGRAM, 0);
+	s->fds[i++] = must("udp_socket", udp_socket(AF_INET));
+	s->fds[i++] = must("socket", socket(AF_KTLS, SOCK_STREAM, 0));
+	s->fds[i++] = must("socket", socket(AF_KTLS, SOCK_DGRAM, 0));
 	for (k = 0; k < 2; k++, i += 2)
-		if (pipe(&s->fds[i]))
-			_exit(1);
-	s->fds[i] = memfd_create("file", 0);
-	if (ftruncate(s->fds[i], 200000))
-		_exit(1);
+		must("pipe", pipe(&s->fds[i]));
+	s->fds[i] = must("memfd_create", memfd_create("file", 0));
+	must("ftruncate", ftruncate(s->fds[i], 200000));
 	for (i = 0; i < DESCRIPTORS; i++)
-		fcntl(s->fds[i], F_SETFL, O_NONBLOCK);
+		must("fcntl", s->fds[i] < 0 ? 0 : nonblocking(s->fds[i], true));
 }
 
 /* A process that does it for a while; 0: it came to its end. */
@@ -442,6 +453,10 @@ TEST_F_TIMEOUT(fuzz_calls, any, 100000)
 		}
 	}
 	TH_LOG("%d rounds", rounds);
+	EXPECT_LT(0, rounds);
+	EXPECT_LT(0, proc_counter("/proc/net/ktls_stat", "KtlsTxKeys"));
+	EXPECT_LT(0, proc_counter("/proc/net/ktls_stat", "KtlsTxRecords"));
+	EXPECT_LT(0, proc_counter("/proc/net/ktls_stat", "KtlsRxRecords"));
 }
 
 TEST_HARNESS_MAIN

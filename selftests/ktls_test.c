@@ -340,6 +340,8 @@ void wait_asleep(pid_t pid)
 		fclose(file);
 		poll(NULL, 0, 1);
 	}
+	if (state != 'S')
+		fprintf(stderr, "# %d does not sleep\n", pid);
 }
 
 static void ignore(int signal)

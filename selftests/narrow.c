@@ -8,7 +8,7 @@
 
 #define TOTAL	200000
 
-static uint8_t data[TOTAL], payload[PAYLOAD_MAX];
+static uint8_t data[TOTAL], got[TOTAL], payload[PAYLOAD_MAX];
 
 FIXTURE(narrow) { int fd; int carrier; struct peer peer; };
 CIPHER_VARIANTS(narrow);
@@ -263,6 +263,46 @@ TEST_F(narrow, reset)
 	n = RESULT(send(self->fd, data, 1, MSG_NOSIGNAL));
 	EXPECT_TRUE(n == -ECONNRESET || n == -EPIPE) TH_LOG("%zd", n);
 	EXPECT_TRUE(poll_now(self->fd, POLLOUT) & POLLOUT);
+}
+
+static void *send_plainly(void *carrier)
+{
+	send(*(int *)carrier, data, TOTAL, MSG_NOSIGNAL);
+	return NULL;
+}
+
+/*
+ * Whoever was asleep in a send on the carrier when the key came cannot be stopped: its bytes
+ * are between the records, and the first of those that follow is refused.
+ */
+TEST_F(narrow, sender_asleep_on_the_carrier)
+{
+	struct ktls_info info;
+	pthread_t thread;
+	struct peer peer;
+	int fds[2], fd, carrier, plain;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tcp_pair_narrow(variant->family, fds, 4096));
+	plain = fds[0];
+	pthread_create(&thread, NULL, send_plainly, &plain);
+	/* As much as TCP takes, and no more. */
+	while (poll_now(plain, POLLOUT) & POLLOUT)
+		usleep(1000);
+	usleep(50000);
+	ASSERT_EQ(0, tls_over(fds, variant->cipher, &fd, &carrier, &peer));
+	/* Now it goes on. */
+	ASSERT_EQ(TOTAL, recv_all(peer.fd, got, TOTAL));
+	pthread_join(thread, NULL);
+	EXPECT_TRUE(filled(got, TOTAL, 0));
+	EXPECT_EQ(-EIO, RESULT(send(fd, data, 10, MSG_NOSIGNAL)));
+	EXPECT_EQ(-EPIPE, RESULT(send(fd, data, 10, MSG_NOSIGNAL)));
+	ASSERT_EQ(0, get_info(fd, &info));
+	EXPECT_TRUE(info.flags & KTLS_F_TX_DEAD);
+	EXPECT_EQ(-EAGAIN, RESULT(recv(peer.fd, got, 1, MSG_DONTWAIT)));
+	close(fd);
+	close(carrier);
+	peer_close(&peer);
 }
 
 /* A signal ends the wait with what was taken, which is what arrives. */

@@ -88,6 +88,48 @@ TEST_F(recv, no_more_than_returned)
 		ASSERT_EQ(0xee, got[i]);
 }
 
+static bool holds_only(const uint8_t *bytes, size_t len, uint8_t one, uint8_t other)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (bytes[i] != one && bytes[i] != other)
+			return false;
+	return true;
+}
+
+/*
+ * Decrypted straight into the reader's memory, and then not authentic: none of it stays there.
+ * What is behind the record's place is never written.
+ */
+TEST_F(recv, nothing_of_a_forged_record)
+{
+	static uint8_t record[RECORD_MAX];
+	struct peer peer;
+	size_t len;
+	int fd;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
+	fill(data, 1000, 0);
+	ASSERT_EQ(0, peer_send(&peer, DATA, data, 1000));
+	memset(data, 's', 8000);
+	len = record_seal(&peer.tx, DATA, data, 8000, record);
+	record[len - 1] ^= 1;
+	ASSERT_EQ(0, send_all(peer.fd, record, len));
+	ASSERT_EQ(0, wait_delivered(peer.fd));
+	memset(got, 0xee, 40000);
+	ASSERT_EQ(1000, recv(fd, got, 40000, 0));
+	EXPECT_TRUE(filled(got, 1000, 0));
+	EXPECT_TRUE(holds_only(got + 1000, 8000, 0, 0xee));
+	EXPECT_TRUE(holds_only(got + 9000, 31000, 0xee, 0xee));
+	memset(got, 0xee, 40000);
+	EXPECT_EQ(-EBADMSG, RESULT(recv(fd, got, 40000, 0)));
+	EXPECT_TRUE(holds_only(got, 40000, 0xee, 0xee));
+	close(fd);
+	peer_close(&peer);
+}
+
 TEST_F(recv, vector)
 {
 	struct iovec iov[1000];

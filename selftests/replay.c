@@ -222,6 +222,36 @@ TEST_F(replay, end_of_the_numbers)
 	close(peer.fd);
 }
 
+/* No second record with the last number, whatever completes the open one. */
+TEST_F(replay, last_number_of_a_batch)
+{
+	int fds[2], fd, carrier, i, segment = 100;
+	struct peer peer = { };
+	uint8_t type;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, udp_pair(variant->family, fds));
+		peer.fd = fds[1];
+		carrier = fds[0];
+		dtls_keys_make(&peer.rx, variant->cipher, 2);
+		peer.rx.seq = EPOCH(1) + NUMBER_MAX;
+		fd = dtls_attach(dup(carrier));
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(0, tls_key(fd, TLS_TX, &peer.rx));
+		ASSERT_EQ(0, setsockopt(fd, SOL_KTLS, KTLS_SEGMENT, &segment, sizeof(segment)));
+		EXPECT_EQ(100, send(fd, payload, 150, MSG_MORE));
+		if (i == 0)
+			setsockopt(fd, SOL_KTLS, KTLS_DETACH, NULL, 0);
+		if (i == 1)
+			shutdown(fd, SHUT_WR);
+		close(fd);
+		EXPECT_EQ(100, dgram_recv(&peer, &type, payload));
+		EXPECT_EQ(-EAGAIN, RESULT(recv(peer.fd, payload, 1, MSG_DONTWAIT)));
+		close(carrier);
+		close(peer.fd);
+	}
+}
+
 /* Losses, repetitions and reorderings at random, against a list of what came. */
 TEST_F(replay, at_random)
 {

@@ -96,8 +96,8 @@ static int search_everywhere(void)
 	return areas;
 }
 
-/* Sets a key that nobody has, and forgets it. */
-static int set_key(int fd, int direction, const struct keys *like)
+/* Sets a key that nobody has, on @sender too unless that is -1, and forgets it. */
+static int set_key_of_two(int fd, int direction, int sender, const struct keys *like)
 {
 	static union crypto_info info;
 	socklen_t len = keys_info(like, &info);
@@ -110,8 +110,15 @@ static int set_key(int fd, int direction, const struct keys *like)
 		return -1;
 	remember(key);
 	ret = setsockopt(fd, SOL_TLS, direction, &info, len);
+	if (!ret && sender >= 0)
+		ret = setsockopt(sender, SOL_TLS, TLS_TX, &info, len);
 	explicit_bzero(&info, sizeof(info));
 	return ret;
+}
+
+static int set_key(int fd, int direction, const struct keys *like)
+{
+	return set_key_of_two(fd, direction, -1, like);
 }
 
 static int keyed_socket(struct __test_metadata *_metadata, uint16_t cipher, bool datagram,
@@ -137,6 +144,28 @@ static int keyed_socket(struct __test_metadata *_metadata, uint16_t cipher, bool
 	return fd;
 }
 
+/* DTLS that was given a second key to receive with and keeps the first, for what comes late. */
+static int rekeyed_receiver(struct __test_metadata *_metadata)
+{
+	struct keys keys;
+	uint8_t type, got[1];
+	int fds[2], fd, sender;
+
+	ASSERT_EQ(0, udp_pair(AF_INET, fds));
+	fd = dtls_attach(fds[0]);
+	sender = dtls_attach(fds[1]);
+	dtls_keys_make(&keys, TLS_CIPHER_AES_GCM_128, 1);
+	ASSERT_EQ(0, set_key_of_two(fd, TLS_RX, sender, &keys));
+	ASSERT_EQ(1, send_type(sender, CCS, "\1", 1, 0));
+	ASSERT_EQ(1, recv_type(fd, got, 1, 0, &type));
+	keys.seq = EPOCH(2);
+	ASSERT_EQ(0, set_key(fd, TLS_RX, &keys));
+	close(sender);
+	close(fds[0]);
+	close(fds[1]);
+	return fd;
+}
+
 static int found_of(int first, int last)
 {
 	int n = 0, i;
@@ -156,7 +185,7 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 		TLS_CIPHER_AES_GCM_128, TLS_CIPHER_AES_GCM_256, TLS_CIPHER_CHACHA20_POLY1305,
 		TLS_CIPHER_AES_CCM_128,
 	};
-	int fds[6], others[6], i;
+	int fds[6], others[6], receiver, i;
 	struct keys next;
 
 	ONLY_KTLS();
@@ -166,15 +195,17 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 		fds[i] = keyed_socket(_metadata, TLS_CIPHER_AES_GCM_128, i == 5, &others[i]);
 	for (i = 0; i < 6; i++)
 		ASSERT_EQ(4, send(fds[i], "used", 4, 0));
+	receiver = rekeyed_receiver(_metadata);
 	if (search_everywhere() < 0)
 		SKIP(return, "no /proc/kcore");
 	/* It can find them. */
-	ASSERT_EQ(12, found_of(0, 12));
+	ASSERT_EQ(14, found_of(0, 14));
 
 	for (i = 0; i < 4; i++)
 		close(fds[i]);
+	close(receiver);
 	ASSERT_EQ(0, setsockopt(fds[4], SOL_KTLS, KTLS_DETACH, NULL, 0));
-	/* The first key of the last is replaced, the second stays in use. */
+	/* Of the last the key to send with is replaced, the other stays in use. */
 	ASSERT_EQ(1, send_type(fds[5], CCS, "\1", 1, 0));
 	dtls_keys_make(&next, TLS_CIPHER_AES_GCM_128, 1);
 	next.seq = EPOCH(2);
@@ -183,8 +214,10 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 	sleep(2);
 	ASSERT_LT(0, search_everywhere());
 	EXPECT_EQ(0, found_of(0, 11));
-	EXPECT_EQ(2, found_of(11, 13));
-	for (i = 0; i < 13; i++)
+	EXPECT_EQ(1, found_of(11, 12));
+	EXPECT_EQ(0, found_of(12, 14));
+	EXPECT_EQ(1, found_of(14, 15));
+	for (i = 0; i < 15; i++)
 		TH_LOG("key %d: %d places", i, traces[i].found);
 	close(fds[4]);
 	close(fds[5]);

@@ -2,7 +2,7 @@
 /*
  * The replay window against a set of all numbers that came, whatever the order. The first bytes
  * choose where the numbers begin and how wide the window is; then three bytes are a number, near
- * the highest that came or far ahead of it.
+ * the highest that came, far ahead of it or far behind, as far as before the beginning.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +12,7 @@
 #include "window.h"
 
 #define NUMBERS	(1 << 17)	/* that the set can hold, from the first on */
+#define END	(1ULL << 48)	/* DTLS has no number from there on (rfc6347 4.1) */
 
 static uint8_t seen[NUMBERS];
 
@@ -29,14 +30,28 @@ static uint32_t take(struct input *in, size_t bytes)
 	return value;
 }
 
+/* Near zero, anywhere, or so near to the end that it can be reached. */
+static uint64_t first_number(uint32_t how, uint32_t small)
+{
+	switch (how % 3) {
+	case 0:
+		return small;
+	case 1:
+		return (uint64_t)how << 40 | small;
+	default:
+		return END - 1 - (small << 8 | how);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct ktls_window window;
 	struct input in = { data, size };
-	/* Near zero, anywhere, or near the end of what DTLS has (rfc6347 4.1). */
-	uint64_t start = (uint64_t)take(&in, 1) << 40 | take(&in, 1);
+	uint32_t how = take(&in, 1);
+	uint64_t start = first_number(how, take(&in, 1));
 	uint32_t width = KTLS_WINDOW_MIN + take(&in, 2) % (KTLS_WINDOW_MAX - KTLS_WINDOW_MIN + 1);
-	uint32_t next = 0, op, at;
+	int64_t next = 0, at;	/* from @start on; less than 0 is before it */
+	uint32_t op, distance;
 	enum ktls_verdict verdict;
 	bool fresh;
 
@@ -44,15 +59,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ktls_window_init(&window, start);
 	while (in.size >= 3) {
 		op = take(&in, 1);
-		at = take(&in, 2);
-		if (op & 1)
-			at = next + at % (op & 2 ? 9000 : 20);
-		else
-			at = at % (op & 2 ? 9000 : 20) < next ? next - at % (op & 2 ? 9000 : 20) : 0;
-		if (at >= NUMBERS)
-			break;
+		distance = take(&in, 2) % (op & 2 ? 9000 : 20);
+		at = op & 1 ? next + distance : next - distance;
+		if (at >= NUMBERS || (at < 0 && start < (uint64_t)-at) || start + at >= END)
+			continue;
 		/* What came before the key is as good as seen. */
-		fresh = at >= next || (next - at <= width && !seen[at]);
+		fresh = at >= next || (at >= 0 && next - at <= width && !seen[at]);
 		verdict = ktls_window_check(&window, width, start + at);
 		if (fresh != (verdict == KTLS_FRESH))
 			abort();

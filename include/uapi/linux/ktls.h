@@ -196,7 +196,8 @@ struct sockaddr_ktls {
 /*
  * Non-data records go to the error queue: recvmsg(MSG_ERRQUEUE) returns them one by one,
  * with the same control message; poll says POLLPRI. Plain reads never see them. When
- * KTLS_CONTROL_MAX wait there, reading of the carrier pauses until one is taken.
+ * KTLS_CONTROL_MAX wait there, reading of the carrier pauses until one is taken. POLLPRI
+ * and EAGAIN from recvmsg(MSG_ERRQUEUE): a limit is near, see KTLS_INFO.
  */
 #define KTLS_CONTROL_QUEUE	1
 #define KTLS_CONTROL_MAX	64
@@ -211,8 +212,8 @@ struct sockaddr_ktls {
 #define KTLS_F_TRUNCATED_RECORD	(1U << 6)	/* ... in the middle of a record */
 #define KTLS_F_RX_DEAD		(1U << 7)	/* a bad record ended the direction */
 #define KTLS_F_TX_DEAD		(1U << 8)	/* the carrier or the sequence numbers ended it */
-#define KTLS_F_TX_LIMIT		(1U << 9)	/* it is time for another key: tx_left is 0 */
-#define KTLS_F_RX_LIMIT		(1U << 10)	/* ... for the peer: rx_left is 0 */
+#define KTLS_F_TX_LIMIT		(1U << 9)	/* it is time for another key, see tx_left */
+#define KTLS_F_RX_LIMIT		(1U << 10)	/* ... for the peer, see rx_left */
 
 /* One direction of a socket. */
 struct ktls_dir_info {
@@ -245,8 +246,9 @@ struct ktls_info {
 	__u32	usable;		/* datagram: largest payload that the path takes now; 0: unknown */
 	__u32	reserved;	/* 0 */
 	/*
-	 * Records until the key should be another (rfc8446 5.5, rfc9147 4.5.3); all ones: never.
-	 * At 0 poll says POLLPRI until KTLS_INFO is read; nothing ends.
+	 * Records that the key should still protect (rfc8446 5.5, rfc9147 4.5.3); all ones: no key,
+	 * or as many as there are numbers. When an eighth is left poll says POLLPRI until
+	 * KTLS_INFO is read. Nothing ends at 0, but with the last sequence number (EBADMSG).
 	 */
 	__u64	tx_left;
 	__u64	rx_left;

@@ -3,7 +3,6 @@
  * Makes each mistake that the debug kernel has a detector for, one for each word written to
  * /sys/module/ktls_mistakes/parameters/make. See ../detectors.
  */
-#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/module.h>
@@ -125,24 +124,31 @@ static void leak(void)
 
 static int unordered;
 
-static int add_to_it(void *arg)
+static noinline void add_to_it(void)
 {
-	unsigned long end = jiffies + 2 * HZ;
+	unordered++;
+	cond_resched();
+}
 
-	while (time_before(jiffies, end)) {
-		unordered++;
-		cond_resched();
-	}
+static int add_until_stopped(void *arg)
+{
+	while (!kthread_should_stop())
+		add_to_it();
 	return 0;
 }
 
 static void race_of_two(void)
 {
-	struct task_struct *other_thread = kthread_run(add_to_it, NULL, "ktls_mistakes");
+	struct task_struct *other_thread = kthread_run(add_until_stopped, NULL, "ktls_mistakes");
+	unsigned long end = jiffies + 2 * HZ;
 
-	add_to_it(NULL);
-	if (!IS_ERR(other_thread))
-		ssleep(1);
+	if (IS_ERR(other_thread)) {
+		pr_err("ktls_mistakes: no second thread: %ld\n", PTR_ERR(other_thread));
+		return;
+	}
+	while (time_before(jiffies, end))
+		add_to_it();
+	kthread_stop(other_thread);
 }
 
 static const struct {
