@@ -299,4 +299,35 @@ TEST_F(poll, select)
 	EXPECT_EQ(1, select(self->fd + 1, &in, NULL, NULL, &now));
 }
 
+/* The signal says of which it is, as F_SETSIG wants. */
+static long next_band(const sigset_t *set)
+{
+	struct timespec limit = { .tv_sec = TIME_LIMIT };
+	siginfo_t info;
+
+	return sigtimedwait(set, &info, &limit) < 0 ? -errno : info.si_band;
+}
+
+/* O_ASYNC: a signal when something can be read, and when a writer that found no room has some. */
+TEST_F(poll, signals)
+{
+	sigset_t set;
+	size_t total;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	ASSERT_EQ(0, fcntl(self->fd, F_SETOWN, getpid()));
+	ASSERT_EQ(0, fcntl(self->fd, F_SETSIG, SIGUSR1));
+	ASSERT_EQ(0, fcntl(self->fd, F_SETFL, O_ASYNC | O_NONBLOCK));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
+	EXPECT_TRUE(next_band(&set) & POLLIN);
+	ASSERT_EQ(4, recv(self->fd, payload, 10, 0));
+	total = fill_carrier(self->fd, self->peer.fd, 0);
+	while (sigtimedwait(&set, NULL, &(struct timespec){ }) > 0)
+		;
+	ASSERT_EQ(total, peer_drain(&self->peer, total));
+	EXPECT_TRUE(next_band(&set) & POLLOUT);
+}
+
 TEST_HARNESS_MAIN
