@@ -304,7 +304,10 @@ static inline bool ktls_is_datagram(const struct ktls_sock *ks)
 /* Bound, and there is a peer. */
 static inline bool ktls_is_connected(const struct ktls_sock *ks)
 {
-	return READ_ONCE(ks->carrier.sk) && (!ktls_is_datagram(ks) || smp_load_acquire(&ks->carrier.named));
+	if (!ktls_is_datagram(ks))
+		return READ_ONCE(ks->carrier.sk);
+	/* Pairs with those in udp.c: its name is there to be read. */
+	return smp_load_acquire(&ks->carrier.named) && READ_ONCE(ks->carrier.sk);
 }
 
 /**

@@ -273,6 +273,7 @@ int ktls_path_room(const struct ktls_sock *ks)
 	/* Keeps the carrier in memory, as for poll: see set_detach(). */
 	rcu_read_lock();
 	csk = READ_ONCE(ks->carrier.sk);
+	/* Pairs with those in udp.c. */
 	if (csk && smp_load_acquire(&ks->carrier.named)) {
 		peer_address(ks, csk, &addr);
 		get_local(ks, &local);

@@ -39,6 +39,7 @@ static const char *state_name(const struct ktls_sock *ks)
 static void show_addresses(struct seq_file *seq, const struct ktls_sock *ks,
 			   const struct sock *csk)
 {
+	/* Pairs with those in udp.c. */
 	bool named = smp_load_acquire(&ks->carrier.named) && ktls_udp_shares(ks);
 	const struct ktls_peer *peer = &ks->carrier.peer;
 	const struct inet_sock *inet = inet_sk(csk);

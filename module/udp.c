@@ -280,6 +280,7 @@ static bool hook(struct ktls_port *port)
 	if (ours) {
 		WRITE_ONCE(original_write_space, csk->sk_write_space);
 		rcu_assign_sk_user_data(csk, port);
+		/* After original_write_space: it calls that. */
 		smp_store_release(&csk->sk_write_space, write_space);
 	}
 	write_unlock_bh(&csk->sk_callback_lock);
@@ -370,8 +371,11 @@ int ktls_udp_attach(struct ktls_sock *ks, struct socket *sock)
 	carrier->err = 0;
 	memset(&carrier->peer, 0, sizeof(carrier->peer));
 	ktls_path_set_local(ks, &in6addr_any);
+	/* Who sees one of these without a lock, in poll or /proc, sees what was there before. */
 	smp_store_release(&carrier->port, port);
+	/* The port first. */
 	smp_store_release(&carrier->named, port->connected);
+	/* Both first. */
 	smp_store_release(&carrier->sk, sock->sk);
 	ktls_datagram_open_queue(ks);
 	if (port->connected)
@@ -501,6 +505,7 @@ int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
 	ret = rhashtable_lookup_insert_fast(&peers, &carrier->peer_node, peer_params);
 	if (ret)
 		return ret == -EEXIST ? -EADDRINUSE : ret;
+	/* The name first: see ktls_is_connected(). */
 	smp_store_release(&carrier->named, true);
 	return 0;
 }
