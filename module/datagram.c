@@ -252,8 +252,10 @@ int ktls_datagram_open(struct ktls_sock *ks)
 
 	lockdep_assert_held(&rx->dir.lock);
 	while (!ret && skb_queue_empty(&rx->queue)) {
-		if (!rx->datagram && left--)
+		if (!rx->datagram && left--) {
 			WRITE_ONCE(rx->datagram, skb_dequeue(&rx->datagrams));
+			rx->strays = 0;
+		}
 		if (!rx->datagram) {
 			/* A flood keeps nobody here: what came meanwhile is for the next call. */
 			if (!skb_queue_empty_lockless(&rx->datagrams))

@@ -8,6 +8,9 @@
 #include "ktls.h"
 #include "trace.h"
 
+/* Records of a datagram that are not opened, before the rest of it is dropped. */
+#define KTLS_STRAYS_MAX	16
+
 /**
  * ktls_epoch_begin() - a key was installed
  * @ks: bound socket; rx.dir.key is the new key
@@ -239,6 +242,7 @@ static void hold(struct ktls_sock *ks, struct sk_buff *skb, u64 seq)
 	u32 limit = READ_ONCE(ks->sk.sk_rcvbuf) / KTLS_EARLY_SHARE;
 	struct ktls_rx *rx = &ks->rx;
 
+	rx->strays++;
 	if (IS_ERR(skb)) {
 		count_failure(ks, NULL, PTR_ERR(skb), seq);
 		return;
@@ -255,6 +259,7 @@ static bool is_fresh(struct ktls_sock *ks, const struct ktls_key *key, u64 seq)
 {
 	struct ktls_rx *rx = &ks->rx;
 
+	rx->strays++;
 	if (!key) {
 		drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, seq);
 		return false;
@@ -262,6 +267,8 @@ static bool is_fresh(struct ktls_sock *ks, const struct ktls_key *key, u64 seq)
 	switch (ktls_window_check(&key->window, READ_ONCE(rx->window_size),
 				  seq & KTLS_DTLS_SEQ_MAX)) {
 	case KTLS_FRESH:
+		/* Until it turns out to be forged. */
+		rx->strays--;
 		return true;
 	case KTLS_REPLAYED:
 		drop(ks, &rx->replayed, KTLS_STAT_RX_REPLAYED, seq);
@@ -302,8 +309,10 @@ static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
 	skb = take_record(ks, header.record_len);
 	if (!IS_ERR(skb))
 		skb = open_record(ks, key, skb, &header);
-	if (IS_ERR(skb))
+	if (IS_ERR(skb)) {
+		ks->rx.strays++;
 		return count_failure(ks, key, PTR_ERR(skb), header.seq);
+	}
 	ktls_path_follow(ks, &to);
 	deliver_record(ks, key, skb, &header);
 	return 0;
@@ -335,7 +344,11 @@ int ktls_epoch_open_next(struct ktls_sock *ks)
 	key = key_of(rx, seq);
 	early = ktls_record_epoch(seq) == rx->epoch + 1;
 
-	if ((key || early) && len > rx->datagram->len)
+	/* Every cipher has a tag, and nobody honest makes so many records that are for nobody. */
+	if ((key || early) && (len > rx->datagram->len ||
+			       len < rx->dir.key->format->header_len + KTLS_TAG_LEN))
+		drop_rest(ks, -EMSGSIZE, seq);
+	else if (rx->strays == KTLS_STRAYS_MAX)
 		drop_rest(ks, -EMSGSIZE, seq);
 	else if (early)
 		hold(ks, take_record(ks, len), seq);

@@ -173,6 +173,7 @@ enum ktls_head {
  * @work: takes control records and stuck beginnings off the carrier
  * @datagrams: as they came; its lock protects @closed too
  * @datagram: the one that is being opened, records already dealt with pulled off; NULL: none
+ * @strays: records of it that were not opened
  * @early: records of the next epoch
  * @previous: the key of the epoch before, @previous_epoch, until @previous_until
  * @epoch: of the key, read when datagrams come; -1: no key
@@ -207,6 +208,7 @@ struct ktls_rx {
 
 	struct sk_buff_head datagrams;
 	struct sk_buff *datagram;
+	unsigned int strays;
 	struct sk_buff_head early;
 	struct ktls_key *previous;
 	int previous_epoch;

@@ -9,6 +9,8 @@
 
 /* Records that the work opens before it lets others have the carrier. */
 #define KTLS_CHORES_MAX	64
+/* Empty records that a read which does not wait passes over. */
+#define KTLS_EMPTY_MAX	256
 
 /**
  * ktls_rx_readable() - would a read find something now?
@@ -315,19 +317,28 @@ static int pull(struct ktls_sock *ks, struct ktls_read *read)
 	return 0;
 }
 
-/* Empty records can come without end: whoever waits for data can be interrupted. */
-static int after_pull(struct ktls_sock *ks, const struct ktls_read *read, long timeo)
+/*
+ * Empty records can come without end: whoever waits for data can be interrupted, and who does not
+ * want to wait leaves the rest to the worker, which wakes readers when there is something.
+ */
+static int after_pull(struct ktls_sock *ks, const struct ktls_read *read, long timeo,
+		      unsigned int *empty)
 {
 	cond_resched();
-	if (signal_pending(current) && skb_queue_empty(&ks->rx.queue) &&
-	    (!read || read->type == KTLS_NO_TYPE))
+	if (!skb_queue_empty(&ks->rx.queue) || (read && read->type != KTLS_NO_TYPE))
+		return 0;
+	if (signal_pending(current))
 		return sock_intr_errno(timeo);
-	return 0;
+	if (timeo || ++*empty < KTLS_EMPTY_MAX)
+		return 0;
+	mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
+	return -EAGAIN;
 }
 
 /* A record that failed after others were delivered is the next read's business. */
 static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t target, long timeo)
 {
+	unsigned int empty = 0;
 	int ret;
 
 	for (;;) {
@@ -337,7 +348,7 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		ret = read_queue(ks, read);
 		if (ret)
 			return ret;
-		ret = pull(ks, read) ?: after_pull(ks, read, timeo);
+		ret = pull(ks, read) ?: after_pull(ks, read, timeo, &empty);
 		if (!ret)
 			continue;
 		if (ret != -ENODATA && read->type == KTLS_NO_TYPE)
@@ -364,6 +375,7 @@ static bool enough_to_peek(struct ktls_sock *ks, size_t want)
 
 static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t target, long timeo)
 {
+	unsigned int empty = 0;
 	int ret;
 
 	for (;;) {
@@ -372,7 +384,7 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 			return ret;
 		if (enough_to_peek(ks, read->want))
 			return peek_queue(ks, read);
-		ret = pull(ks, read) ?: after_pull(ks, read, timeo);
+		ret = pull(ks, read) ?: after_pull(ks, read, timeo, &empty);
 		if (!ret)
 			continue;
 		if (ret != -ENODATA || ks->rx.queued_bytes >= target) {
@@ -509,6 +521,7 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 			    bool nonblock, unsigned int flags)
 {
 	long timeo = sock_rcvtimeo(&ks->sk, nonblock);
+	unsigned int empty = 0;
 	ssize_t ret;
 
 	mutex_lock(&ks->rx.dir.lock);
@@ -520,7 +533,7 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 			ret = ktls_rx_splice_queued(ks, pipe, len, flags);
 			break;
 		}
-		ret = pull(ks, NULL) ?: after_pull(ks, NULL, timeo);
+		ret = pull(ks, NULL) ?: after_pull(ks, NULL, timeo, &empty);
 		if (!ret)
 			continue;
 		if (ret == -ENODATA)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What sockets may hold: as much as their buffers' sizes say, whoever is slow, and ten thousand of
- * them work. one kernel is enough; not under detectors. timeout=400
+ * them work. one kernel is enough; not under detectors. timeout=800
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
@@ -187,35 +187,35 @@ static void expect_bounded(struct __test_metadata *_metadata, uint8_t type, size
 	}
 }
 
-TEST_F(memory, slow_readers)
+TEST_F_TIMEOUT(memory, slow_readers, 120)
 {
 	expect_bounded(_metadata, DATA, sizeof(data), KTLS_CONTROL_DEFAULT, 0);
 }
 
-TEST_F(memory, slow_readers_of_small_records)
+TEST_F_TIMEOUT(memory, slow_readers_of_small_records, 120)
 {
 	expect_bounded(_metadata, DATA, 1, KTLS_CONTROL_DEFAULT, 0);
 }
 
-TEST_F(memory, slow_readers_of_control)
+TEST_F_TIMEOUT(memory, slow_readers_of_control, 120)
 {
 	expect_bounded(_metadata, HANDSHAKE, 1, KTLS_CONTROL_DEFAULT, 0);
 }
 
 /* The queue beside the data holds so many records and no more, of whatever size. */
-TEST_F(memory, slow_readers_of_queued_control)
+TEST_F_TIMEOUT(memory, slow_readers_of_queued_control, 120)
 {
 	expect_bounded(_metadata, HANDSHAKE, 1, KTLS_CONTROL_QUEUE, KTLS_CONTROL_MAX * 8192);
 }
 
-TEST_F(memory, slow_readers_of_large_queued_control)
+TEST_F_TIMEOUT(memory, slow_readers_of_large_queued_control, 120)
 {
 	expect_bounded(_metadata, HANDSHAKE, sizeof(data), KTLS_CONTROL_QUEUE,
 		       KTLS_CONTROL_MAX * 2 * RECORD_MAX);
 }
 
 /* Datagrams that nobody reads are dropped, and counted. */
-TEST_F(memory, slow_readers_of_datagrams)
+TEST_F_TIMEOUT(memory, slow_readers_of_datagrams, 120)
 {
 	int fds[PAIRS], carriers[PAIRS], i, j, udp[2];
 	struct peer peers[PAIRS];

@@ -321,4 +321,31 @@ TEST_F(signals, flood_of_empty_records)
 	peer_close(&peer);
 }
 
+/* Nor does a call that must not wait take them all: it leaves them, and is told of what follows. */
+TEST_F(signals, flood_without_waiting)
+{
+	static uint8_t records[1000 * 64];
+	struct peer peer;
+	size_t len;
+	int fd, i, sent;
+
+	ONLY_KTLS();
+	ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
+	for (sent = 0; sent < 10000; sent += 1000) {
+		for (i = len = 0; i < 1000; i++)
+			len += record_seal(&peer.tx, DATA, "", 0, records + len);
+		ASSERT_EQ(0, send_all(peer.fd, records, len));
+		EXPECT_EQ(-EAGAIN, RESULT(recv(fd, got, 100, MSG_DONTWAIT)));
+		EXPECT_EQ(-EAGAIN, RESULT(recv(fd, got, 100, MSG_DONTWAIT | MSG_PEEK)));
+	}
+	ASSERT_EQ(0, peer_send(&peer, DATA, "data", 4));
+	do {
+		ASSERT_EQ(POLLIN, poll_wait(fd, POLLIN));
+		len = recv(fd, got, 100, MSG_DONTWAIT);
+	} while (len == -1UL && errno == EAGAIN);
+	EXPECT_EQ(4, len);
+	close(fd);
+	peer_close(&peer);
+}
+
 TEST_HARNESS_MAIN

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Keys leave no trace: once a socket is closed, detached or rekeyed, all memory of the machine
- * (/proc/kcore) is searched for them. While they are in use the search finds them. timeout=400
+ * (/proc/kcore) is searched for them. While they are in use the search finds them.
+ * not under detectors: User Mode Linux shows nothing there. timeout=400
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
