@@ -2,7 +2,7 @@
 /*
  * Ciphers that answer later, from another context: the kernel's own of highest priority becomes
  * one for a time (pcrypt), and programs that have run with it as it was run again.
- * not under detectors, whose kernels are without them; timeout=600
+ * one kernel is enough; not under detectors, whose kernels are without them; timeout=600
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
