@@ -74,7 +74,7 @@ static int seal(struct ktls_sock *ks)
 /* Sends a batch. What the carrier does not take now it takes later. */
 static int push(struct ktls_sock *ks)
 {
-	int ret = ktls_tx_push(ks, 0, false);
+	int ret = ktls_tx_push(ks, 0);
 
 	return ret == -EAGAIN ? 0 : ret;
 }

@@ -303,8 +303,7 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 	sock_owned_by_me(csk);
 	if (!is_connected(csk))
 		return -ENOTCONN;
-	/* Whoever has replaced the operations has put something there, too. */
-	if (inet_csk(csk)->icsk_ulp_ops || READ_ONCE(csk->sk_user_data))
+	if (inet_csk(csk)->icsk_ulp_ops)
 		return -EBUSY;
 	ret = make_guards(sock);
 	if (ret)
@@ -383,8 +382,8 @@ int ktls_carrier_attach(struct ktls_sock *ks, int fd)
  * under sk_callback_lock, which is taken here for writing. Lockless readers may still
  * look at the carrier until a grace period has passed.
  *
- * Context: process; all locks of @ks but the carrier's held.
- * Return: the carrier, whose reference is the caller's now.
+ * Context: process; all locks of @ks and the carrier's held.
+ * Return: the carrier, whose reference and lock are the caller's now.
  */
 struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 {
@@ -392,12 +391,12 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 	struct socket *sock = carrier->sock;
 	struct sock *csk = carrier->sk;
 
+	sock_owned_by_me(csk);
 	trace_ktls_detach(ks);
 	if (ktls_is_datagram(ks)) {
 		ktls_udp_detach(ks);
 		return sock;
 	}
-	lock_sock(csk);
 	write_lock_bh(&csk->sk_callback_lock);
 	csk->sk_user_data = NULL;
 	WRITE_ONCE(csk->sk_data_ready, carrier->data_ready);
@@ -415,7 +414,6 @@ struct socket *ktls_carrier_detach(struct ktls_sock *ks)
 	/* Data and errors that came meanwhile woke nobody on the carrier. */
 	csk->sk_data_ready(csk);
 	csk->sk_error_report(csk);
-	release_sock(csk);
 	return sock;
 }
 
@@ -469,36 +467,72 @@ bool ktls_carrier_ended(const struct sock *csk)
 	       READ_ONCE(csk->sk_state) == TCP_CLOSE;
 }
 
-static bool is_owned(struct sock *csk)
+static bool trylock(struct sock *csk)
 {
 	bool owned;
 
 	spin_lock_bh(&csk->sk_lock.slock);
-	owned = sock_owned_by_user(csk);
+	owned = sock_owned_by_user_nocheck(csk);
+	if (!owned) {
+		csk->sk_lock.owned = 1;
+		mutex_acquire(&csk->sk_lock.dep_map, 0, 1, _RET_IP_);
+	}
 	spin_unlock_bh(&csk->sk_lock.slock);
-	return owned;
+	return !owned;
 }
 
 /**
- * ktls_carrier_is_kept() - does somebody keep the carrier's lock for long?
- * @ks: socket
+ * ktls_carrier_trylock() - lock_sock() for those who must not wait for a program
+ * @csk: carrier
  *
  * A program that sends on a carrier, or receives, does so under this lock, and may take its
- * time to bring its memory in. A worker that waits for it is one less for everybody.
+ * time to bring its memory in. A worker that waits for it is one less for everybody, and so is
+ * a process that does nothing but close a descriptor.
  *
- * Context: process, a direction's lock held; sleeps for less than a millisecond.
+ * Context: process, a lock that keeps the carrier held; sleeps for less than a millisecond.
+ * Return: whether the lock is held now: release_sock().
  */
-bool ktls_carrier_is_kept(struct ktls_sock *ks)
+bool ktls_carrier_trylock(struct sock *csk)
 {
-	struct sock *csk = ks->carrier.sk;
 	unsigned int tries;
 
-	for (tries = 0; csk && is_owned(csk); tries++) {
+	for (tries = 0; !trylock(csk); tries++) {
 		if (tries == KTLS_LOCK_TRIES)
-			return true;
+			return false;
 		usleep_range(50, 100);
 	}
-	return false;
+	return true;
+}
+
+/* As ktls_carrier_send(), of a stream, whose lock is held. */
+static int send_locked(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
+		       size_t len, int how)
+{
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL | (how & KTLS_PUSH_MORE ? MSG_MORE : 0);
+	struct sock *csk = ks->carrier.sk;
+	struct ktls_tx *tx = &ks->tx;
+	int sndbuf, ret;
+	u32 unsent;
+
+	sock_owned_by_me(csk);
+	/* A call that slept when the key came has sent in the middle of it. */
+	if (tx->write_seq != tcp_sk(csk)->write_seq && !(csk->sk_shutdown & SEND_SHUTDOWN)) {
+		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_MIXED);
+		return -EIO;
+	}
+	sndbuf = csk->sk_sndbuf;
+	unsent = tcp_sk(csk)->notsent_lowat;
+	if (how & KTLS_PUSH_ALL) {
+		WRITE_ONCE(csk->sk_sndbuf, INT_MAX);
+		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, UINT_MAX);
+	}
+	ret = ktls_compat_send_pages(csk, bv, count, len, flags);
+	if (how & KTLS_PUSH_ALL) {
+		WRITE_ONCE(csk->sk_sndbuf, sndbuf);
+		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, unsent);
+	}
+	tx->write_seq = tcp_sk(csk)->write_seq;
+	return ret;
 }
 
 /**
@@ -507,44 +541,42 @@ bool ktls_carrier_is_kept(struct ktls_sock *ks)
  * @bv: the pages, which TCP references
  * @count: entries of @bv
  * @len: their bytes
- * @flags: MSG_MORE or 0
- * @force: beyond the send buffer's limit: at most what one socket has pending
+ * @how: set of KTLS_PUSH_*; of KTLS_PUSH_ALL's at most what one socket has pending
  *
  * Context: process, tx.dir.lock held; does not wait.
  * Return: bytes taken, -EAGAIN, -EIO: something else was sent between records, or -errno of TCP.
  */
 int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
-		      size_t len, int flags, bool force)
+		      size_t len, int how)
 {
 	struct sock *csk = ks->carrier.sk;
-	struct ktls_tx *tx = &ks->tx;
-	int sndbuf, ret;
-	u32 unsent;
+	int ret;
 
-	lockdep_assert_held(&tx->dir.lock);
+	lockdep_assert_held(&ks->tx.dir.lock);
 	if (ktls_is_datagram(ks))
 		return ktls_path_send(ks, bv, count);
-	lock_sock(csk);
-	/* A call that slept when the key came has sent in the middle of it. */
-	if (tx->write_seq != tcp_sk(csk)->write_seq && !(csk->sk_shutdown & SEND_SHUTDOWN)) {
+	if (!(how & KTLS_PUSH_LOCKED))
+		lock_sock(csk);
+	ret = send_locked(ks, bv, count, len, how);
+	if (!(how & KTLS_PUSH_LOCKED))
 		release_sock(csk);
-		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_MIXED);
-		return -EIO;
-	}
-	sndbuf = csk->sk_sndbuf;
-	unsent = tcp_sk(csk)->notsent_lowat;
-	if (force) {
-		WRITE_ONCE(csk->sk_sndbuf, INT_MAX);
-		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, UINT_MAX);
-	}
-	ret = ktls_compat_send_pages(csk, bv, count, len, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-	if (force) {
-		WRITE_ONCE(csk->sk_sndbuf, sndbuf);
-		WRITE_ONCE(tcp_sk(csk)->notsent_lowat, unsent);
-	}
-	tx->write_seq = tcp_sk(csk)->write_seq;
-	release_sock(csk);
 	return ret;
+}
+
+/**
+ * ktls_carrier_send_fin() - shutdown(carrier, SHUT_WR)
+ * @ks: bound stream socket
+ *
+ * Context: process, tx.dir.lock and the carrier's lock held.
+ */
+void ktls_carrier_send_fin(struct ktls_sock *ks)
+{
+	struct sock *csk = ks->carrier.sk;
+
+	sock_owned_by_me(csk);
+	WRITE_ONCE(csk->sk_shutdown, csk->sk_shutdown | SEND_SHUTDOWN);
+	csk->sk_prot->shutdown(csk, SEND_SHUTDOWN);
+	csk->sk_state_change(csk);
 }
 
 /**

@@ -354,8 +354,8 @@ int ktls_compose_seal(struct ktls_sock *ks)
 	if (WARN_ON_ONCE(tx->pending_count + KTLS_PIECES > KTLS_PENDING_MAX ||
 			 tx->sizes_count == KTLS_PENDING_RECORDS))
 		return -ENOBUFS;
-	/* The last number was that of the record before. */
-	if (tx->dir.exhausted) {
+	/* The last number was that of the record before; none is opened then. */
+	if (WARN_ON_ONCE(tx->dir.exhausted)) {
 		ktls_compose_drop(tx);
 		return -EBADMSG;
 	}

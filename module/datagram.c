@@ -237,6 +237,14 @@ void ktls_datagram_close_queue(struct ktls_sock *ks)
 	rx->previous = NULL;
 }
 
+/* False: nothing has come. */
+static bool take_next(struct ktls_rx *rx)
+{
+	WRITE_ONCE(rx->datagram, skb_dequeue(&rx->datagrams));
+	rx->strays = 0;
+	return rx->datagram;
+}
+
 /**
  * ktls_datagram_open() - open what came until a record is queued
  * @ks: bound socket with an RX key
@@ -252,11 +260,7 @@ int ktls_datagram_open(struct ktls_sock *ks)
 
 	lockdep_assert_held(&rx->dir.lock);
 	while (!ret && skb_queue_empty(&rx->queue)) {
-		if (!rx->datagram && left--) {
-			WRITE_ONCE(rx->datagram, skb_dequeue(&rx->datagrams));
-			rx->strays = 0;
-		}
-		if (!rx->datagram) {
+		if (!rx->datagram && (!left-- || !take_next(rx))) {
 			/* A flood keeps nobody here: what came meanwhile is for the next call. */
 			if (!skb_queue_empty_lockless(&rx->datagrams))
 				ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
@@ -345,28 +349,123 @@ static int wait_for_record(struct ktls_sock *ks, long timeo)
 	}
 }
 
-/* One record: what does not fit is lost, and MSG_TRUNC says so. */
-static int recv_record(struct ktls_sock *ks, struct ktls_read *read)
+/*
+ * The record that a reader is to have, and nobody else has any more, or a likeness of it
+ * (MSG_PEEK): what is copied to the reader's memory is copied without the lock, as that memory
+ * may take its time to come. NULL: no memory.
+ */
+static struct sk_buff *take_opened(struct ktls_sock *ks, int flags)
 {
-	struct sk_buff *skb = skb_peek(&ks->rx.queue);
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *skb = skb_peek(&rx->queue);
+
+	if (flags & MSG_PEEK)
+		return skb_clone(skb, GFP_KERNEL_ACCOUNT);
+	__skb_unlink(skb, &rx->queue);
+	WRITE_ONCE(rx->queued_bytes,
+		   rx->queued_bytes - (skb->len - ktls_skb_cb(skb)->offset));
+	if (ktls_skb_cb(skb)->type != KTLS_TYPE_DATA)
+		WRITE_ONCE(rx->control_queued, false);
+	return skb;
+}
+
+/* The reader could not have it. */
+static void put_back(struct ktls_sock *ks, struct sk_buff *skb, unsigned int bindings)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	mutex_lock(&rx->dir.lock);
+	if (ks->bindings != bindings) {
+		kfree_skb(skb);
+	} else {
+		__skb_queue_head(&rx->queue, skb);
+		WRITE_ONCE(rx->queued_bytes,
+			   rx->queued_bytes + skb->len - ktls_skb_cb(skb)->offset);
+		WRITE_ONCE(rx->control_queued,
+			   rx->control_queued || ktls_skb_cb(skb)->type != KTLS_TYPE_DATA);
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+	}
+	mutex_unlock(&rx->dir.lock);
+}
+
+/* One record: what does not fit is lost, and MSG_TRUNC says so. */
+static int deliver(struct ktls_read *read, struct sk_buff *skb)
+{
 	u32 len = skb->len - ktls_skb_cb(skb)->offset;
 	int ret, flags = read->flags;
 
 	/* The flag asks for the length; the bytes are wanted nevertheless. */
 	read->flags &= ~MSG_TRUNC;
 	ret = ktls_rx_deliver(read, skb);
-	if (ret == -EIO && ktls_open_is_close_notify(skb)) {
-		if (!(flags & MSG_PEEK))
-			ktls_rx_consume(&ks->rx, skb, len);
+	if (ret == -EIO && ktls_open_is_close_notify(skb))
 		return 0;
-	}
 	if (ret < 0)
 		return ret;
 	if (ret < len)
 		read->msg->msg_flags |= MSG_TRUNC;
-	if (!(flags & MSG_PEEK))
-		ktls_rx_consume(&ks->rx, skb, len);
 	return flags & MSG_TRUNC ? len : ret;
+}
+
+static int recv_record(struct ktls_sock *ks, struct ktls_read *read)
+{
+	struct sk_buff *skb = NULL;
+	unsigned int bindings;
+	int ret;
+
+	mutex_lock(&ks->rx.dir.lock);
+	ret = wait_for_record(ks, sock_rcvtimeo(&ks->sk, read->flags & MSG_DONTWAIT));
+	bindings = ks->bindings;
+	if (ret > 0) {
+		skb = take_opened(ks, read->flags);
+		ret = skb ? ret : -ENOMEM;
+	}
+	mutex_unlock(&ks->rx.dir.lock);
+	if (!skb)
+		return ret;
+	ret = deliver(read, skb);
+	if (ret < 0 && !(read->flags & MSG_PEEK))
+		put_back(ks, skb, bindings);
+	else
+		consume_skb(skb);
+	return ret;
+}
+
+/* As recv_record(), of those that wait for MSG_ERRQUEUE. */
+static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct sk_buff *skb = NULL;
+	unsigned int bindings;
+	int ret;
+
+	mutex_lock(&rx->dir.lock);
+	bindings = ks->bindings;
+	ret = ktls_rx_check_ready(ks);
+	if (!ret) {
+		skb = skb_dequeue(&rx->controls);
+		ret = -EAGAIN;
+	}
+	mutex_unlock(&rx->dir.lock);
+	if (!skb)
+		return ret;
+	ret = deliver(read, skb);
+	read->msg->msg_flags |= MSG_ERRQUEUE;
+	if (ret >= 0 && !(read->flags & MSG_PEEK)) {
+		consume_skb(skb);
+		/* There may have been no room for the next. */
+		mod_delayed_work(ktls_workqueue, &rx->work, 0);
+		return ret;
+	}
+	mutex_lock(&rx->dir.lock);
+	if (ks->bindings == bindings) {
+		skb_queue_head(&rx->controls, skb);
+		/* Who looked meanwhile saw none. */
+		ktls_carrier_wake(ks, EPOLLPRI);
+	} else {
+		kfree_skb(skb);
+	}
+	mutex_unlock(&rx->dir.lock);
+	return ret;
 }
 
 /**
@@ -384,22 +483,10 @@ int ktls_datagram_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, 
 	struct ktls_read read = {
 		.msg = msg, .want = len, .flags = flags, .type = KTLS_NO_TYPE,
 	};
-	int ret;
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	mutex_lock(&ks->rx.dir.lock);
-	if (flags & MSG_ERRQUEUE) {
-		ret = ktls_rx_recv_control(ks, &read);
-		if (!ret)
-			ret = read.done;
-	} else {
-		ret = wait_for_record(ks, sock_rcvtimeo(&ks->sk, flags & MSG_DONTWAIT));
-		if (ret > 0)
-			ret = recv_record(ks, &read);
-	}
-	mutex_unlock(&ks->rx.dir.lock);
-	return ret;
+	return flags & MSG_ERRQUEUE ? recv_control(ks, &read) : recv_record(ks, &read);
 }
 
 /**
@@ -430,11 +517,10 @@ ssize_t ktls_datagram_splice_read(struct ktls_sock *ks, struct pipe_inode_info *
 /* Opens what came, as far as it tells whether there is something to read. */
 static void look(struct ktls_sock *ks)
 {
-	mutex_lock(&ks->rx.dir.lock);
+	lockdep_assert_held(&ks->rx.dir.lock);
 	if (!ktls_rx_check_ready(ks) && skb_queue_empty(&ks->rx.queue) && !ktls_datagram_open(ks))
 		/* A reader may have looked at the queues while it was in neither. */
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
-	mutex_unlock(&ks->rx.dir.lock);
 }
 
 static bool has_opened(const struct ktls_rx *rx)
@@ -446,14 +532,18 @@ static bool has_opened(const struct ktls_rx *rx)
  * ktls_datagram_readable() - would a read find something now? (poll)
  * @ks: socket
  *
- * As UDP does with checksums, this opens datagrams: a forged one makes nobody readable.
+ * As UDP does with checksums, this opens datagrams: a forged one makes nobody readable. Nobody
+ * has the lock while waiting for a program.
  *
  * Context: process, no locks held; may sleep.
  */
 bool ktls_datagram_readable(struct ktls_sock *ks)
 {
-	if (skb_queue_empty_lockless(&ks->rx.queue) && has_unopened(&ks->rx))
+	if (skb_queue_empty_lockless(&ks->rx.queue) && has_unopened(&ks->rx)) {
+		mutex_lock(&ks->rx.dir.lock);
 		look(ks);
+		mutex_unlock(&ks->rx.dir.lock);
+	}
 	return has_opened(&ks->rx);
 }
 
@@ -468,8 +558,8 @@ u32 ktls_datagram_available(struct ktls_sock *ks)
 	struct sk_buff *skb;
 	u32 bytes = 0;
 
-	look(ks);
 	mutex_lock(&ks->rx.dir.lock);
+	look(ks);
 	skb = skb_peek(&ks->rx.queue);
 	if (skb)
 		bytes = skb->len - ktls_skb_cb(skb)->offset;
@@ -488,13 +578,13 @@ static bool is_full(const struct ktls_sock *ks)
  * ktls_datagram_work() - open control records for which no reader may be there
  * @work: of struct ktls_rx
  *
- * Context: workqueue; ends before the socket is freed (cancel_delayed_work_sync() in release).
+ * Context: workqueue; ends before the socket is freed (cancel_delayed_work_sync() in finish()).
  */
 void ktls_datagram_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, rx.work);
 	struct ktls_rx *rx = &ks->rx;
-	struct sk_buff *skb;
+	u32 left;
 	int ret = 0;
 
 	/* Who holds it may be waiting for memory of the program's. */
@@ -503,12 +593,17 @@ void ktls_datagram_work(struct work_struct *work)
 		return;
 	}
 	/* Those of data that come before are opened too, as long as there is room for them. */
+	left = skb_queue_len_lockless(&rx->datagrams);
 	while (!ret && rx->dir.key && !rx->dir.err && !rx->eof &&
 	       rx->mode == KTLS_CONTROL_QUEUE && !is_full(ks)) {
-		skb = rx->datagram ?: skb_dequeue(&rx->datagrams);
-		if (!skb)
+		if (!rx->datagram && !left--) {
+			/* A flood keeps nobody out: what came meanwhile is for the next turn. */
+			if (!skb_queue_empty_lockless(&rx->datagrams))
+				mod_delayed_work(ktls_workqueue, &rx->work, 0);
 			break;
-		WRITE_ONCE(rx->datagram, skb);
+		}
+		if (!rx->datagram && !take_next(rx))
+			break;
 		ret = ktls_epoch_open_next(ks);
 		cond_resched();
 	}
@@ -518,20 +613,35 @@ void ktls_datagram_work(struct work_struct *work)
 }
 
 /**
- * ktls_datagram_late_work() - the carrier's queue, once more
+ * ktls_datagram_look_later() - look at the carrier's queue once more, a grace period later
+ * @ks: socket whose first key was installed
+ *
+ * Whoever received a datagram meanwhile and did not see the key yet has queued the datagram
+ * on the carrier by then.
+ *
+ * Context: process, rx.dir.lock held.
+ */
+void ktls_datagram_look_later(struct ktls_sock *ks)
+{
+	sock_hold(&ks->sk);
+	if (!queue_rcu_work(ktls_workqueue, &ks->rx.late))
+		sock_put(&ks->sk);
+}
+
+/**
+ * ktls_datagram_late_work() - what ktls_datagram_look_later() asked for
  * @work: of struct ktls_rx
  *
- * Whoever received a datagram while the first key was installed and did not see it yet has
- * queued the datagram on the carrier by now.
- *
- * Context: workqueue, a grace period later; ends before the socket is freed.
+ * Context: workqueue; holds a reference to the socket.
  */
 void ktls_datagram_late_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_rcu_work(work), struct ktls_sock, rx.late);
 
 	if (!mutex_trylock(&ks->rx.dir.lock)) {
-		queue_rcu_work(ktls_workqueue, &ks->rx.late);
+		/* Unless it was asked for anew meanwhile, with a reference of its own. */
+		if (!queue_rcu_work(ktls_workqueue, &ks->rx.late))
+			sock_put(&ks->sk);
 		return;
 	}
 	if (ks->carrier.sk && ks->rx.dir.key) {
@@ -540,4 +650,5 @@ void ktls_datagram_late_work(struct work_struct *work)
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	}
 	mutex_unlock(&ks->rx.dir.lock);
+	sock_put(&ks->sk);
 }

@@ -34,7 +34,7 @@ struct ktls_key *ktls_epoch_begin(struct ktls_sock *ks, struct ktls_key *old)
 	ktls_udp_drain(ks);
 	ktls_datagram_put_first(ks);
 	if (!old)
-		queue_rcu_work(ktls_workqueue, &rx->late);
+		ktls_datagram_look_later(ks);
 	return oldest;
 }
 
@@ -242,7 +242,6 @@ static void hold(struct ktls_sock *ks, struct sk_buff *skb, u64 seq)
 	u32 limit = READ_ONCE(ks->sk.sk_rcvbuf) / KTLS_EARLY_SHARE;
 	struct ktls_rx *rx = &ks->rx;
 
-	rx->strays++;
 	if (IS_ERR(skb)) {
 		count_failure(ks, NULL, PTR_ERR(skb), seq);
 		return;
@@ -259,7 +258,6 @@ static bool is_fresh(struct ktls_sock *ks, const struct ktls_key *key, u64 seq)
 {
 	struct ktls_rx *rx = &ks->rx;
 
-	rx->strays++;
 	if (!key) {
 		drop(ks, &rx->bad_epoch, KTLS_STAT_RX_BAD_EPOCH, seq);
 		return false;
@@ -267,8 +265,6 @@ static bool is_fresh(struct ktls_sock *ks, const struct ktls_key *key, u64 seq)
 	switch (ktls_window_check(&key->window, READ_ONCE(rx->window_size),
 				  seq & KTLS_DTLS_SEQ_MAX)) {
 	case KTLS_FRESH:
-		/* Until it turns out to be forged. */
-		rx->strays--;
 		return true;
 	case KTLS_REPLAYED:
 		drop(ks, &rx->replayed, KTLS_STAT_RX_REPLAYED, seq);
@@ -345,17 +341,19 @@ int ktls_epoch_open_next(struct ktls_sock *ks)
 	early = ktls_record_epoch(seq) == rx->epoch + 1;
 
 	/* Every cipher has a tag, and nobody honest makes so many records that are for nobody. */
-	if ((key || early) && (len > rx->datagram->len ||
-			       len < rx->dir.key->format->header_len + KTLS_TAG_LEN))
+	if (rx->strays == KTLS_STRAYS_MAX ||
+	    ((key || early) && (len > rx->datagram->len ||
+				len < rx->dir.key->format->header_len + KTLS_TAG_LEN))) {
 		drop_rest(ks, -EMSGSIZE, seq);
-	else if (rx->strays == KTLS_STRAYS_MAX)
-		drop_rest(ks, -EMSGSIZE, seq);
-	else if (early)
+		return 0;
+	}
+	if (!early && is_fresh(ks, key, seq))
+		return open_fresh(ks, key, raw);
+	rx->strays++;
+	if (early)
 		hold(ks, take_record(ks, len), seq);
-	else if (!is_fresh(ks, key, seq))
+	else
 		/* What follows a handshake's record without a key, a Finished, may be ours. */
 		skip(rx, len);
-	else
-		return open_fresh(ks, key, raw);
 	return 0;
 }

@@ -181,7 +181,8 @@ enum ktls_head {
  * @closed: nothing is queued any more
  * @replayed: records dropped; likewise @too_old, @bad_epoch
  * @overflows: datagrams dropped, as there was no room
- * @late: looks at the carrier once more, after all who missed the first key have left
+ * @late: looks at the carrier once more, after all who missed the first key have left; holds a
+ *	reference to the socket
  */
 struct ktls_rx {
 	struct ktls_dir dir;
@@ -277,6 +278,8 @@ struct ktls_carrier {
  * @carrier: changes under lock_sock(sk) and both directions' locks
  * @tx: sending
  * @rx: receiving
+ * @finish: the end of a closed socket whose carrier's lock was kept
+ * @finish_delay: jiffies before it is tried again
  */
 struct ktls_sock {
 	struct sock sk;
@@ -285,6 +288,8 @@ struct ktls_sock {
 	struct ktls_carrier carrier;
 	struct ktls_tx tx;
 	struct ktls_rx rx;
+	struct delayed_work finish;
+	unsigned long finish_delay;
 };
 
 /* Read without the lock that the writer holds. */
@@ -366,6 +371,7 @@ static inline struct ktls_skb_cb *ktls_skb_cb(struct sk_buff *skb)
 
 /* main.c */
 extern struct workqueue_struct *ktls_workqueue;
+extern struct workqueue_struct *ktls_finish_workqueue;
 extern int ktls_family;
 
 /* sock.c */
@@ -385,13 +391,20 @@ int ktls_keys_set_rx(struct ktls_sock *ks, sockptr_t value, unsigned int len);
 int ktls_keys_get(struct ktls_sock *ks, struct ktls_dir *dir, char __user *value, int len);
 
 /* tx.c */
+enum {
+	KTLS_PUSH_MORE		= 1,	/* more follows at once */
+	KTLS_PUSH_LOCKED	= 2,	/* of a stream: the carrier's lock is held */
+	KTLS_PUSH_ALL		= 4,	/* beyond the carrier's limit */
+};
+
 int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
 int ktls_tx_read_flags(struct ktls_sock *ks, struct ktls_write *write);
 int ktls_tx_get_room(struct ktls_sock *ks, long *timeo);
-int ktls_tx_push(struct ktls_sock *ks, int flags, bool force);
+int ktls_tx_push(struct ktls_sock *ks, int how);
 void ktls_tx_splice_eof(struct ktls_sock *ks);
 int ktls_tx_flush(struct ktls_sock *ks);
 int ktls_tx_shutdown(struct ktls_sock *ks);
+bool ktls_tx_has_unsent(const struct ktls_sock *ks);
 void ktls_tx_release(struct ktls_sock *ks);
 bool ktls_tx_writable(struct ktls_sock *ks);
 void ktls_tx_work(struct work_struct *work);
@@ -409,7 +422,6 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 int ktls_rx_check_ready(struct ktls_sock *ks);
 int ktls_rx_deliver(struct ktls_read *read, struct sk_buff *skb);
 void ktls_rx_consume(struct ktls_rx *rx, struct sk_buff *skb, u32 n);
-int ktls_rx_recv_control(struct ktls_sock *ks, struct ktls_read *read);
 int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, size_t len,
 			  unsigned int flags);
 bool ktls_rx_readable(struct ktls_sock *ks);
@@ -441,8 +453,9 @@ int ktls_carrier_attach(struct ktls_sock *ks, int fd);
 struct socket *ktls_carrier_detach(struct ktls_sock *ks);
 void ktls_carrier_own(struct ktls_sock *ks);
 int ktls_carrier_send(struct ktls_sock *ks, const struct bio_vec *bv, unsigned int count,
-		      size_t len, int flags, bool force);
-bool ktls_carrier_is_kept(struct ktls_sock *ks);
+		      size_t len, int how);
+void ktls_carrier_send_fin(struct ktls_sock *ks);
+bool ktls_carrier_trylock(struct sock *csk);
 bool ktls_carrier_has_room(struct sock *csk);
 bool ktls_carrier_wants_room(struct ktls_sock *ks, struct sock *csk);
 bool ktls_carrier_ended(const struct sock *csk);
@@ -491,6 +504,7 @@ ssize_t ktls_datagram_splice_read(struct ktls_sock *ks, struct pipe_inode_info *
 bool ktls_datagram_readable(struct ktls_sock *ks);
 u32 ktls_datagram_available(struct ktls_sock *ks);
 void ktls_datagram_work(struct work_struct *work);
+void ktls_datagram_look_later(struct ktls_sock *ks);
 void ktls_datagram_late_work(struct work_struct *work);
 
 /* epoch.c */

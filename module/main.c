@@ -12,6 +12,8 @@ module_param_named(family, ktls_family, int, 0444);
 MODULE_PARM_DESC(family, "number of the address family (default 12)");
 
 struct workqueue_struct *ktls_workqueue;
+/* What may take its time, so that nothing else waits for it. */
+struct workqueue_struct *ktls_finish_workqueue;
 unsigned int ktls_net_id;
 
 static int __net_init net_init(struct net *net)
@@ -54,9 +56,12 @@ static int __init ktls_init(void)
 	ktls_workqueue = alloc_workqueue("af_ktls", WQ_UNBOUND, 0);
 	if (!ktls_workqueue)
 		return ret;
+	ktls_finish_workqueue = alloc_workqueue("af_ktls_finish", WQ_UNBOUND, 0);
+	if (!ktls_finish_workqueue)
+		goto destroy_workqueue;
 	ret = proto_register(&ktls_proto, 1);
 	if (ret)
-		goto destroy_workqueue;
+		goto destroy_finish_workqueue;
 	ret = ktls_udp_init();
 	if (ret)
 		goto unregister_proto;
@@ -78,6 +83,8 @@ exit_udp:
 	ktls_udp_exit();
 unregister_proto:
 	proto_unregister(&ktls_proto);
+destroy_finish_workqueue:
+	destroy_workqueue(ktls_finish_workqueue);
 destroy_workqueue:
 	destroy_workqueue(ktls_workqueue);
 	return ret;
@@ -94,6 +101,7 @@ static void __exit ktls_exit(void)
 	unregister_pernet_subsys(&net_ops);
 	ktls_udp_exit();
 	proto_unregister(&ktls_proto);
+	destroy_workqueue(ktls_finish_workqueue);
 	destroy_workqueue(ktls_workqueue);
 	synchronize_rcu_tasks();
 	rcu_barrier();

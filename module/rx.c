@@ -180,7 +180,7 @@ static int announce(struct ktls_read *read, u8 type)
  * @read: the read
  * @skb: the record, which stays as it is
  *
- * Context: process, rx.dir.lock held.
+ * Context: process; @skb is nobody else's, or rx.dir.lock held.
  * Return: bytes; -EIO: not data, and no room to say so; -EFAULT.
  */
 int ktls_rx_deliver(struct ktls_read *read, struct sk_buff *skb)
@@ -401,17 +401,8 @@ static int peek_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 	}
 }
 
-/**
- * ktls_rx_recv_control() - the control record that MSG_ERRQUEUE asks for
- * @ks: socket
- * @read: the read
- *
- * What does not fit is lost, as with datagrams.
- *
- * Context: process, rx.dir.lock held.
- * Return: 0, -EAGAIN: there is none; -errno as <linux/ktls.h> says.
- */
-int ktls_rx_recv_control(struct ktls_sock *ks, struct ktls_read *read)
+/* The control record that MSG_ERRQUEUE asks for: 0. What does not fit is lost. */
+static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
 {
 	struct ktls_rx *rx = &ks->rx;
 	struct sk_buff *skb;
@@ -420,8 +411,8 @@ int ktls_rx_recv_control(struct ktls_sock *ks, struct ktls_read *read)
 	ret = ktls_rx_check_ready(ks);
 	if (ret)
 		return ret;
-	if (!ktls_is_datagram(ks) && rx->mode == KTLS_CONTROL_QUEUE &&
-	    skb_queue_empty(&rx->controls) && READ_ONCE(rx->head) == KTLS_HEAD_CONTROL)
+	if (rx->mode == KTLS_CONTROL_QUEUE && skb_queue_empty(&rx->controls) &&
+	    READ_ONCE(rx->head) == KTLS_HEAD_CONTROL)
 		pull(ks, NULL);
 	skb = skb_peek(&rx->controls);
 	if (!skb)
@@ -464,7 +455,7 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 		return -EOPNOTSUPP;
 	mutex_lock(&ks->rx.dir.lock);
 	if (flags & MSG_ERRQUEUE)
-		ret = ktls_rx_recv_control(ks, &read);
+		ret = recv_control(ks, &read);
 	else if ((flags & MSG_PEEK) && len)
 		ret = peek_records(ks, &read, target, timeo);
 	else
@@ -592,7 +583,7 @@ u32 ktls_rx_available(struct ktls_sock *ks)
  *
  * Moves control records to their queue, drops empty records, makes room in the carrier.
  *
- * Context: workqueue; ends before the socket is freed (cancel_work_sync() in release).
+ * Context: workqueue; ends before the socket is freed (cancel_delayed_work_sync() in finish()).
  */
 void ktls_rx_work(struct work_struct *work)
 {
@@ -609,11 +600,10 @@ void ktls_rx_work(struct work_struct *work)
 	csk = ks->carrier.sk;
 	if (!csk || !ks->rx.dir.key)
 		goto unlock;
-	if (ktls_carrier_is_kept(ks)) {
+	if (!ktls_carrier_trylock(csk)) {
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
 		goto unlock;
 	}
-	lock_sock(csk);
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
 		ret = ktls_open_head(ks, NULL, 0);

@@ -7,6 +7,10 @@
 
 #include "ktls.h"
 
+/* Before a carrier that is kept is looked at again: at first, and in the end. */
+#define KTLS_FINISH_DELAY	((unsigned long)HZ / 50)
+#define KTLS_FINISH_DELAY_MAX	(5UL * HZ)
+
 struct proto ktls_proto = {
 	.name		= "AF_KTLS",
 	.owner		= THIS_MODULE,
@@ -105,8 +109,8 @@ static void forget_key(struct ktls_sock *ks, struct ktls_dir *dir, enum ktls_sta
  * ktls_sock_unbind() - the socket as it was created, without carrier and keys
  * @ks: bound socket
  *
- * Context: process, all locks of @ks but the carrier's held.
- * Return: the carrier, whose reference is the caller's now.
+ * Context: process, all locks of @ks and the carrier's held.
+ * Return: the carrier, whose reference and lock are the caller's now.
  */
 struct socket *ktls_sock_unbind(struct ktls_sock *ks)
 {
@@ -151,6 +155,27 @@ static void unlist(struct ktls_sock *ks)
 	spin_unlock(&kn->lock);
 }
 
+/* Gives the carrier back, if there is one: false: somebody keeps its lock. */
+static bool give_back(struct ktls_sock *ks, struct socket **carrier)
+{
+	struct sock *csk = ks->carrier.sk;
+
+	if (!csk)
+		return true;
+	if (!ktls_carrier_trylock(csk))
+		return false;
+	/* UDP takes its lock, if at all, by itself. */
+	if (ktls_is_datagram(ks)) {
+		release_sock(csk);
+		ktls_tx_release(ks);
+		if (!ktls_carrier_trylock(csk))
+			return false;
+	}
+	*carrier = ktls_sock_unbind(ks);
+	release_sock(csk);
+	return true;
+}
+
 /*
  * The last descriptor is gone. Who may still be running, and why none is when the memory
  * goes:
@@ -160,10 +185,49 @@ static void unlist(struct ktls_sock *ks)
  *	4. callbacks of the carrier: ended by ktls_carrier_detach().
  *	5. the works: queued by 1 and 4 only, so none comes after those ended;
  *	   cancel_*_work_sync() waits for those that run. They find no carrier and do nothing.
+ *	   rx.late holds a reference.
  *	   Datagrams may come until a grace period has passed: the closed queue takes none, and
  *	   the memory stays as long (SOCK_RCU_FREE).
  *	6. skbs in pipes: hold pages, not the socket.
+ * False: somebody keeps the carrier's lock: again later.
  */
+static bool finish(struct ktls_sock *ks, struct socket **carrier)
+{
+	bool done;
+
+	lock_sock(&ks->sk);
+	mutex_lock(&ks->tx.dir.lock);
+	mutex_lock(&ks->rx.dir.lock);
+	done = give_back(ks, carrier);
+	mutex_unlock(&ks->rx.dir.lock);
+	mutex_unlock(&ks->tx.dir.lock);
+	release_sock(&ks->sk);
+	if (!done)
+		return false;
+
+	cancel_delayed_work_sync(&ks->tx.work);
+	cancel_delayed_work_sync(&ks->rx.work);
+	sock_prot_inuse_add(sock_net(&ks->sk), &ktls_proto, -1);
+	sock_put(&ks->sk);
+	return true;
+}
+
+/* Context: workqueue; the socket is nobody's but ours. */
+static void finish_work(struct work_struct *work)
+{
+	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, finish);
+	struct socket *carrier = NULL;
+
+	if (!finish(ks, &carrier)) {
+		queue_delayed_work(ktls_finish_workqueue, &ks->finish, ks->finish_delay);
+		ks->finish_delay = min(2 * ks->finish_delay, KTLS_FINISH_DELAY_MAX);
+	} else if (carrier) {
+		/* Here: to close it may take as long as SO_LINGER says. */
+		__fput_sync(carrier->file);
+	}
+}
+
+/* Waits for no program: the last close may be anybody's, even a kernel thread's. */
 static int ktls_release(struct socket *sock)
 {
 	struct socket *carrier = NULL;
@@ -174,28 +238,13 @@ static int ktls_release(struct socket *sock)
 		return 0;
 	ks = ktls_sk(sk);
 	unlist(ks);
-
-	lock_sock(sk);
-	mutex_lock(&ks->tx.dir.lock);
-	mutex_lock(&ks->rx.dir.lock);
-	if (ks->carrier.sk)
-		carrier = ktls_sock_unbind(ks);
-	mutex_unlock(&ks->rx.dir.lock);
-	mutex_unlock(&ks->tx.dir.lock);
-	release_sock(sk);
-
-	cancel_delayed_work_sync(&ks->tx.work);
-	cancel_delayed_work_sync(&ks->rx.work);
-	/* It queues itself again when it finds the lock taken. */
-	while (flush_rcu_work(&ks->rx.late))
-		;
-	if (carrier)
-		sockfd_put(carrier);
-
-	sock_prot_inuse_add(sock_net(sk), &ktls_proto, -1);
 	sock_orphan(sk);
 	sock->sk = NULL;
-	sock_put(sk);
+	/* To send on UDP may take the carrier's lock. */
+	if ((ktls_is_datagram(ks) && ktls_tx_has_unsent(ks)) || !finish(ks, &carrier))
+		queue_delayed_work(ktls_finish_workqueue, &ks->finish, 0);
+	else if (carrier)
+		sockfd_put(carrier);
 	return 0;
 }
 
@@ -424,8 +473,6 @@ static void ktls_destruct(struct sock *sk)
 
 	ktls_rx_purge(&ks->rx);
 	__skb_queue_purge(&ks->rx.datagrams);
-	if (ks->tx.frag.page)
-		put_page(ks->tx.frag.page);
 	WARN_ON_ONCE(atomic_read(&sk->sk_rmem_alloc));
 }
 
@@ -438,6 +485,8 @@ static void init_sock(struct ktls_sock *ks)
 	mutex_init(&tx->dir.lock);
 	mutex_init(&rx->dir.lock);
 	tx->max_payload = KTLS_MAX_PAYLOAD;
+	INIT_DELAYED_WORK(&ks->finish, finish_work);
+	ks->finish_delay = KTLS_FINISH_DELAY;
 	INIT_DELAYED_WORK(&tx->work, ktls_tx_work);
 	INIT_DELAYED_WORK(&rx->work, ktls_rx_work);
 	__skb_queue_head_init(&rx->ahead);

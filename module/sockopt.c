@@ -86,14 +86,22 @@ static int ready_to_detach(struct ktls_sock *ks)
 static int set_detach(struct ktls_sock *ks)
 {
 	struct socket *carrier = NULL;
+	struct sock *csk;
 	int ret;
 
 	lock_sock(&ks->sk);
 	mutex_lock(&ks->tx.dir.lock);
 	mutex_lock(&ks->rx.dir.lock);
 	ret = ready_to_detach(ks);
-	if (!ret)
+	if (!ret) {
+		csk = ks->carrier.sk;
+		/* UDP takes its lock, if at all, by itself. */
+		if (ktls_is_datagram(ks))
+			ktls_tx_release(ks);
+		lock_sock(csk);
 		carrier = ktls_sock_unbind(ks);
+		release_sock(csk);
+	}
 	mutex_unlock(&ks->rx.dir.lock);
 	mutex_unlock(&ks->tx.dir.lock);
 	/* poll and /proc look at the carrier and the peer's name under RCU; bind() waits. */

@@ -60,17 +60,26 @@ static void sent(struct ktls_tx *tx, u32 len)
 	}
 }
 
+/* Nothing more is written: our FIN. */
+static void send_fin(struct ktls_sock *ks, int how)
+{
+	ks->tx.fin = false;
+	if (how & KTLS_PUSH_LOCKED)
+		ktls_carrier_send_fin(ks);
+	else
+		kernel_sock_shutdown(ks->carrier.sock, SHUT_WR);
+}
+
 /**
  * ktls_tx_push() - send what is pending
  * @ks: bound socket
- * @flags: MSG_MORE or 0
- * @force: beyond the carrier's limit
+ * @how: set of KTLS_PUSH_*
  *
  * Context: process, tx.dir.lock held; does not wait.
  * Return: 0: nothing is pending; -EAGAIN: not yet; else the carrier's error: a stream's for
  * good, while datagrams are lost and that was it.
  */
-int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
+int ktls_tx_push(struct ktls_sock *ks, int how)
 {
 	struct ktls_tx *tx = &ks->tx;
 	int ret;
@@ -78,7 +87,7 @@ int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
 	while (tx->pending_bytes) {
 		ret = ktls_carrier_send(ks, tx->pending + tx->pending_first,
 					tx->pending_count - tx->pending_first,
-					tx->pending_bytes, flags, force);
+					tx->pending_bytes, how);
 		if (ret == -EAGAIN || !ret) {
 			/* UDP tells only who asked. */
 			if (ktls_is_datagram(ks) && ktls_udp_wants_room(ks))
@@ -93,10 +102,8 @@ int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
 		}
 		sent(tx, ret);
 	}
-	if (tx->fin) {
-		tx->fin = false;
-		kernel_sock_shutdown(ks->carrier.sock, SHUT_WR);
-	}
+	if (tx->fin)
+		send_fin(ks, how);
 	return 0;
 }
 
@@ -104,7 +111,7 @@ int ktls_tx_push(struct ktls_sock *ks, int flags, bool force)
  * The carrier may have been full, or memory short: then the record is sent later, and its
  * payload counts as taken. Only the open record or a pending one exists at a time.
  */
-static int seal_and_push(struct ktls_sock *ks, int flags)
+static int seal_and_push(struct ktls_sock *ks, int how)
 {
 	int ret = ktls_compose_seal(ks);
 
@@ -116,7 +123,7 @@ static int seal_and_push(struct ktls_sock *ks, int flags)
 	if (ret)
 		return ret;
 	ks->tx.overdue = false;
-	ret = ktls_tx_push(ks, flags, false);
+	ret = ktls_tx_push(ks, how);
 	return ret == -EAGAIN ? 0 : ret;
 }
 
@@ -205,11 +212,11 @@ int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
 		ret = check_ready(ks);
 		if (ret)
 			return ret;
-		ret = ktls_tx_push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0);
 		if (ret && ret != -EAGAIN)
 			return ret;
 		if (!ret && is_overdue(&ks->tx)) {
-			ret = seal_and_push(ks, MSG_MORE);
+			ret = seal_and_push(ks, KTLS_PUSH_MORE);
 			if (ret || is_overdue(&ks->tx))
 				return ret ?: -ENOMEM;
 			continue;
@@ -325,7 +332,7 @@ static int write_record(struct ktls_sock *ks, struct ktls_write *write)
 	/* A fault in the reader's memory: what was taken must not wait for more. */
 	stuck = !full && iov_iter_count(from);
 	if (full || stuck || !write->more) {
-		ret = seal_and_push(ks, iov_iter_count(from) || write->more ? MSG_MORE : 0);
+		ret = seal_and_push(ks, iov_iter_count(from) || write->more ? KTLS_PUSH_MORE : 0);
 		if (ret)
 			return ret;
 	}
@@ -345,7 +352,7 @@ static int write_records(struct ktls_sock *ks, struct ktls_write *write)
 			break;
 		/* Types are never mixed; the lock may have been released. */
 		if (open->len && open->type != write->type)
-			ret = seal_and_push(ks, MSG_MORE);
+			ret = seal_and_push(ks, KTLS_PUSH_MORE);
 		else
 			ret = write_record(ks, write);
 	}
@@ -432,12 +439,12 @@ int ktls_tx_flush(struct ktls_sock *ks)
 	if (ks->tx.dir.err)
 		return ks->tx.dir.err;
 	if (ks->tx.open.len) {
-		ret = ktls_tx_push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0);
 		if (!ret)
 			ret = ktls_compose_seal(ks);
 	}
 	if (!ret)
-		ret = ktls_tx_push(ks, 0, false);
+		ret = ktls_tx_push(ks, 0);
 	return ret == -EAGAIN ? -EBUSY : ret;
 }
 
@@ -482,8 +489,19 @@ int ktls_tx_shutdown(struct ktls_sock *ks)
 	}
 	WRITE_ONCE(ks->sk.sk_shutdown, ks->sk.sk_shutdown | SEND_SHUTDOWN);
 	tx->fin = !ktls_is_datagram(ks);
-	ktls_tx_push(ks, 0, false);
+	ktls_tx_push(ks, 0);
 	return 0;
+}
+
+/**
+ * ktls_tx_has_unsent() - is there something that was taken and not sent?
+ * @ks: socket
+ *
+ * Context: any.
+ */
+bool ktls_tx_has_unsent(const struct ktls_sock *ks)
+{
+	return READ_ONCE(ks->tx.pending_bytes) || READ_ONCE(ks->tx.open.len);
 }
 
 /**
@@ -492,7 +510,7 @@ int ktls_tx_shutdown(struct ktls_sock *ks)
  *
  * What was taken is handed over beyond the carrier's limit: at most KTLS_PENDING_MAX pieces.
  *
- * Context: process, tx.dir.lock held.
+ * Context: process, tx.dir.lock held; of a stream the carrier's lock, too.
  */
 void ktls_tx_release(struct ktls_sock *ks)
 {
@@ -502,7 +520,7 @@ void ktls_tx_release(struct ktls_sock *ks)
 	lockdep_assert_held(&tx->dir.lock);
 	if (tx->open.len && !tx->dir.err)
 		ret = ktls_compose_seal(ks);
-	if (ktls_tx_push(ks, 0, true) || ret)
+	if (ktls_tx_push(ks, KTLS_PUSH_LOCKED | KTLS_PUSH_ALL) || ret)
 		ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_TX_LOST);
 	ktls_compose_drop(tx);
 	drop_pending(tx);
@@ -511,30 +529,44 @@ void ktls_tx_release(struct ktls_sock *ks)
 	tx->frag.page = NULL;
 }
 
+/* Whether it was a turn: false: try again later. */
+static bool push_in_work(struct ktls_sock *ks)
+{
+	bool stream = !ktls_is_datagram(ks);
+	struct sock *csk = ks->carrier.sk;
+
+	if (!csk)
+		return true;
+	if (!ktls_carrier_trylock(csk))
+		return false;
+	/* UDP takes its lock, if at all, by itself. */
+	if (!stream)
+		release_sock(csk);
+	if (is_overdue(&ks->tx) && !check_ready(ks))
+		seal_and_push(ks, KTLS_PUSH_LOCKED);
+	if (ktls_tx_push(ks, KTLS_PUSH_LOCKED) != -EAGAIN)
+		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	if (stream)
+		release_sock(csk);
+	return true;
+}
+
 /**
  * ktls_tx_work() - push what is pending, now that the carrier has room
  * @work: of struct ktls_tx
  *
- * Context: workqueue; ends before the socket is freed (cancel_work_sync() in release).
+ * Context: workqueue; ends before the socket is freed (cancel_delayed_work_sync() in finish()).
  */
 void ktls_tx_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, tx.work);
+	bool done = false;
 
 	/* Who holds it may be waiting for memory of the program's. */
-	if (!mutex_trylock(&ks->tx.dir.lock))
-		goto later;
-	if (ktls_carrier_is_kept(ks))
-		goto unlock;
-	if (is_overdue(&ks->tx) && !check_ready(ks))
-		seal_and_push(ks, 0);
-	if (ks->carrier.sk && ktls_tx_push(ks, 0, false) != -EAGAIN)
-		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
-	mutex_unlock(&ks->tx.dir.lock);
-	return;
-
-unlock:
-	mutex_unlock(&ks->tx.dir.lock);
-later:
-	mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
+	if (mutex_trylock(&ks->tx.dir.lock)) {
+		done = push_in_work(ks);
+		mutex_unlock(&ks->tx.dir.lock);
+	}
+	if (!done)
+		mod_delayed_work(ktls_workqueue, &ks->tx.work, KTLS_RETRY_DELAY);
 }

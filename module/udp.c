@@ -407,15 +407,14 @@ static void leave(struct ktls_sock *ks, struct ktls_port *port)
  * Who is in receive() at this moment may still queue a datagram: the socket is freed after a
  * grace period.
  *
- * Context: process; all locks of @ks but the carrier's held.
+ * Context: process; all locks of @ks and the carrier's held.
  */
 void ktls_udp_detach(struct ktls_sock *ks)
 {
 	struct ktls_carrier *carrier = &ks->carrier;
 	struct ktls_port *port = carrier->port;
-	struct sock *csk = carrier->sk;
 
-	lock_sock(csk);
+	sock_owned_by_me(carrier->sk);
 	mutex_lock(&ports_lock);
 	leave(ks, port);
 	if (!--port->users) {
@@ -423,7 +422,6 @@ void ktls_udp_detach(struct ktls_sock *ks)
 		kfree_rcu(port, rcu);
 	}
 	mutex_unlock(&ports_lock);
-	release_sock(csk);
 	WRITE_ONCE(carrier->named, false);
 	carrier->sock = NULL;
 	WRITE_ONCE(carrier->sk, NULL);

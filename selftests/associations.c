@@ -177,6 +177,31 @@ TEST_F(associations, flood_before_the_keys)
 	close(stranger);
 }
 
+/* Who makes an IPv4 socket of the port cuts off the IPv6 peers, and harms nothing else. */
+TEST(port_becomes_ipv4)
+{
+	struct sockaddr_in6 name = { .sin6_family = AF_INET6 };
+	int family = AF_INET, port;
+	struct association a;
+	struct ktls_info info;
+
+	port = socket(AF_INET6, SOCK_DGRAM, 0);
+	ASSERT_EQ(0, bind(port, (void *)&name, sizeof(name)));
+	ASSERT_EQ(0, associate(port, &a, TLS_CIPHER_AES_GCM_128, 0));
+	EXPECT_TRUE(talks(&a, 1));
+
+	ASSERT_EQ(1, inet_pton(AF_INET6, "::ffff:127.0.0.1", &name.sin6_addr));
+	name.sin6_port = htons(9);
+	ASSERT_EQ(0, connect(port, (void *)&name, sizeof(name)));
+	ASSERT_EQ(0, setsockopt(port, SOL_IPV6, IPV6_ADDRFORM, &family, sizeof(family)));
+	EXPECT_EQ(0, get_info(a.fd, &info));
+	send(a.fd, "lost", 4, 0);
+	EXPECT_EQ(0, poll_now(a.peer.fd, POLLIN));
+	close(a.fd);
+	close(a.peer.fd);
+	close(port);
+}
+
 FIXTURE(crowd) { };
 FIXTURE_SETUP(crowd) { }
 FIXTURE_TEARDOWN(crowd) { }

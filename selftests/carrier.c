@@ -3,6 +3,7 @@
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 FIXTURE(carrier) { int fd; int tcp; struct peer peer; };
@@ -137,6 +138,42 @@ TEST_F(carrier, reading_is_ours)
 	EXPECT_EQ(-EBUSY, RESULT(splice(self->tcp, NULL, pipes[1], NULL, 8,
 					SPLICE_F_NONBLOCK)));
 	EXPECT_EQ(4, recv(self->fd, buf, sizeof(buf), 0));
+}
+
+struct reader {
+	pthread_t thread;
+	int fd;
+	char buf[100];
+	ssize_t result;
+};
+
+static void *read_it(void *arg)
+{
+	struct reader *r = arg;
+
+	r->result = recv(r->fd, r->buf, sizeof(r->buf), 0);
+	return NULL;
+}
+
+/* Who slept in a read of the carrier when the key came may still take what comes: it is noticed. */
+TEST_F(carrier, read_beneath_us)
+{
+	long before = proc_counter("/proc/net/ktls_stat", "KtlsRxStolen");
+	struct reader reader = { .fd = self->tcp };
+	char buf[8];
+
+	time_limit(self->tcp, 0);
+	ASSERT_EQ(0, pthread_create(&reader.thread, NULL, read_it, &reader));
+	poll(NULL, 0, 100);
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &self->peer.tx));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "back", 4));
+	/* It is the end that wakes it. */
+	shutdown(self->peer.fd, SHUT_WR);
+	pthread_join(reader.thread, NULL);
+	EXPECT_LT(0, reader.result);
+	EXPECT_EQ(-EBADMSG, RESULT(recv(self->fd, buf, sizeof(buf), 0)));
+	EXPECT_EQ(-EBADMSG, RESULT(recv(self->fd, buf, sizeof(buf), 0)));
+	EXPECT_EQ(1, proc_counter("/proc/net/ktls_stat", "KtlsRxStolen") - before);
 }
 
 /* What TCP_ZEROCOPY_RECEIVE takes; the library's header may lack the end of it. */

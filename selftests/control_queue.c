@@ -102,6 +102,35 @@ TEST_F(control_queue, nothing_queued)
 	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
 }
 
+TEST_F(control_queue, too_little_room)
+{
+	struct iovec iov = { payload, 2 };
+	char control[100];
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+
+	ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "ctrl", 4));
+	ASSERT_TRUE(poll_wait(self->fd, POLLPRI) & POLLPRI);
+	ASSERT_EQ(2, recvmsg(self->fd, &msg, MSG_ERRQUEUE));
+	EXPECT_EQ(MSG_TRUNC, msg.msg_flags & MSG_TRUNC);
+	EXPECT_EQ(-EAGAIN, RESULT(recvmsg(self->fd, &msg, MSG_ERRQUEUE)));
+}
+
+/* What was opened for plain reads and not begun goes to those who ask for it. */
+TEST_F(control_queue, changed_later)
+{
+	ASSERT_EQ(0, set_mode(self->fd, KTLS_CONTROL_DEFAULT));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
+	ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "ctrl", 4));
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	ASSERT_EQ(4, recv(self->fd, payload, 10, MSG_PEEK));
+	ASSERT_EQ(0, set_mode(self->fd, KTLS_CONTROL_QUEUE));
+	expect_queued(_metadata, self->fd, HANDSHAKE, "ctrl");
+	EXPECT_EQ(4, recv(self->fd, payload, 10, 0));
+}
+
 TEST_F(control_queue, peek)
 {
 	uint8_t type;

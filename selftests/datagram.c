@@ -157,6 +157,161 @@ TEST_F(datagram, control_queue)
 	EXPECT_EQ(ALERT, type);
 }
 
+/* What nobody sealed spoils its own datagram, and not those that come later. */
+TEST_F(datagram, forged_before_nobody_reads)
+{
+	uint8_t forged[64] = { ALERT, 0xfe, 0xfd, 0, 1, [12] = 40 };
+	int mode = KTLS_CONTROL_QUEUE, i;
+	struct ktls_info info;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	for (i = 0; i < 40; i++) {
+		forged[10] = 100 + i;
+		ASSERT_EQ(53, send(self->peer.fd, forged, 53, 0));
+	}
+	ASSERT_EQ(0, dgram_send(&self->peer, ALERT, "\1\132", 2));
+	EXPECT_EQ(POLLPRI, poll_wait(self->fd, POLLPRI) & POLLPRI);
+	EXPECT_EQ(2, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(40, info.rx_bad_tag);
+	EXPECT_EQ(0, info.rx_bad_length);
+}
+
+/* A reader without memory loses nothing. */
+TEST_F(datagram, bad_address)
+{
+	int mode = KTLS_CONTROL_QUEUE;
+	struct iovec iov = { (void *)8, 10 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	uint8_t type;
+
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "one", 3));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "two", 3));
+	EXPECT_EQ(-EFAULT, RESULT(recv(self->fd, (void *)8, 10, 0)));
+	EXPECT_EQ(-EFAULT, RESULT(recv(self->fd, (void *)8, 10, MSG_PEEK)));
+	EXPECT_EQ(3, recv(self->fd, payload, 10, 0));
+	EXPECT_EQ(0, memcmp(payload, "one", 3));
+	EXPECT_EQ(3, recv(self->fd, payload, 10, 0));
+	ASSERT_EQ(0, dgram_send(&self->peer, ALERT, "\1\132", 2));
+	EXPECT_EQ(-EIO, RESULT(recv(self->fd, payload, 10, 0)));
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	EXPECT_EQ(POLLPRI, poll_wait(self->fd, POLLPRI) & POLLPRI);
+	/* Nor room for its type. */
+	EXPECT_EQ(-EIO, RESULT(recvmsg(self->fd, &msg, MSG_ERRQUEUE)));
+	EXPECT_EQ(2, recv_type(self->fd, payload, 10, MSG_ERRQUEUE | MSG_PEEK, &type));
+	EXPECT_EQ(2, recv_type(self->fd, payload, 10, MSG_ERRQUEUE, &type));
+	EXPECT_EQ(ALERT, type);
+}
+
+/* More control records than their queue takes: as datagrams without room they are lost. */
+TEST_F(datagram, too_many_control_records)
+{
+	int mode = KTLS_CONTROL_QUEUE, i;
+	struct ktls_info info;
+	uint8_t type;
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
+	for (i = 0; i < KTLS_CONTROL_MAX + 5; i++)
+		ASSERT_EQ(0, dgram_send(&self->peer, HANDSHAKE, "abcd", 4));
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	for (i = 0; i < KTLS_CONTROL_MAX; i++)
+		ASSERT_EQ(4, recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type));
+	EXPECT_EQ(-EAGAIN, RESULT(recv_type(self->fd, payload, 100, MSG_ERRQUEUE, &type)));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(5, info.rx_overflows);
+}
+
+/* A record left open is completed by one of another type, and by an empty send. */
+TEST_F(datagram, open_record)
+{
+	uint8_t type;
+
+	ASSERT_EQ(4, send(self->fd, "open", 4, MSG_MORE));
+	ASSERT_EQ(5, send_type(self->fd, HANDSHAKE, "other", 5, 0));
+	ASSERT_EQ(4, dgram_recv(&self->peer, &type, payload));
+	EXPECT_EQ(DATA, type);
+	ASSERT_EQ(5, dgram_recv(&self->peer, &type, payload));
+	EXPECT_EQ(HANDSHAKE, type);
+	ASSERT_EQ(4, send(self->fd, "last", 4, MSG_MORE));
+	EXPECT_EQ(0, poll_now(self->peer.fd, POLLIN));
+	ASSERT_EQ(0, send(self->fd, "", 0, 0));
+	ASSERT_EQ(4, dgram_recv(&self->peer, &type, payload));
+	EXPECT_EQ(0, memcmp(payload, "last", 4));
+}
+
+/* Taken and given back faster than the kernel forgets the time before. */
+TEST_F(datagram, attached_again_and_again)
+{
+	struct keys rx = self->peer.tx;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+		ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
+		ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &rx));
+	}
+	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "data", 4));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+}
+
+/* What is taken off the carrier takes no more room than what comes later. */
+TEST_F(datagram, too_much_on_the_carrier)
+{
+	struct keys rx = self->peer.tx;
+	struct ktls_info info;
+	int small = 1, i;
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+	for (i = 0; i < 50; i++)
+		ASSERT_EQ(0, dgram_send(&self->peer, DATA, data, 1000));
+	close(self->fd);
+	self->fd = socket(AF_KTLS, SOCK_DGRAM, 0);
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
+	ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &rx));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_LT(0, info.rx_overflows);
+	EXPECT_GT(50, info.rx_overflows);
+	for (i = info.rx_overflows; i < 50; i++)
+		ASSERT_EQ(1000, recv(self->fd, payload, 2000, MSG_DONTWAIT));
+}
+
+/* What the carrier has to tell its own readers stays there when it is emptied. */
+TEST_F(datagram, error_of_the_carrier)
+{
+	int fds[2], fd, error = 0;
+	socklen_t len = sizeof(error);
+	struct keys rx;
+
+	ASSERT_EQ(0, udp_pair(variant->family, fds));
+	close(fds[1]);
+	ASSERT_EQ(1, send(fds[0], "x", 1, 0));
+	ASSERT_EQ(POLLERR, poll_wait(fds[0], POLLERR) & POLLERR);
+	fd = dtls_attach(fds[0]);
+	ASSERT_LE(0, fd);
+	dtls_keys_make(&rx, variant->cipher, 1);
+	ASSERT_EQ(0, tls_key(fd, TLS_RX, &rx));
+	ASSERT_EQ(0, getsockopt(fds[0], SOL_SOCKET, SO_ERROR, &error, &len));
+	EXPECT_EQ(ECONNREFUSED, error);
+	close(fd);
+	close(fds[0]);
+}
+
+TEST_F(datagram, prepended_from_nowhere)
+{
+	struct keys rx = self->peer.tx;
+	size_t len = dgram_seal(&self->peer, DATA, "data", 4, record);
+
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
+	ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
+	EXPECT_EQ(-EFAULT, RESULT(setsockopt(self->fd, SOL_KTLS, KTLS_PREPEND_RX, (void *)8, len)));
+	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_PREPEND_RX, record, len));
+	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &rx));
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+}
+
 TEST_F(datagram, control_mode_changes)
 {
 	int mode = KTLS_CONTROL_DEFAULT, i;

@@ -251,6 +251,65 @@ TEST_F(epochs, forged_early)
 	EXPECT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_DETACH, NULL, 0));
 }
 
+/* @n records of epoch 2 that nobody sealed, each with so many bytes behind its header. */
+static size_t forge_early(uint8_t *out, int n, int len)
+{
+	uint8_t header[] = { DATA, 0xfe, 0xfd, 0, 2, [12] = len };
+	size_t done = 0;
+
+	memset(out, 0, n * (sizeof(header) + len));
+	for (; n; n--, done += sizeof(header) + len) {
+		header[10] = n;
+		memcpy(out + done, header, sizeof(header));
+	}
+	return done;
+}
+
+/* The record that comes behind @strays others of one datagram. */
+static bool comes_behind(struct peer *peer, int fd, const uint8_t *strays, size_t len)
+{
+	static uint8_t datagram[DATAGRAM_MAX];
+	size_t all = len;
+
+	memcpy(datagram, strays, len);
+	all += dgram_seal(peer, DATA, "behind", 6, datagram + len);
+	return send(peer->fd, datagram, all, 0) == (ssize_t)all && comes(fd, "behind");
+}
+
+/* A datagram full of records that are for nobody costs no more than a few of them. */
+TEST_F(epochs, strays)
+{
+	static uint8_t strays[DATAGRAM_MAX];
+	uint8_t once[RECORD_MAX];
+	struct ktls_info info;
+	ssize_t len;
+	int i;
+
+	/* Less than any cipher needs. */
+	len = forge_early(strays, 4000, 0);
+	EXPECT_FALSE(comes_behind(&self->peer, self->fd, strays, len));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(1, info.rx_bad_length);
+	EXPECT_EQ(0, info.rx_overflows);
+
+	len = forge_early(strays, 15, 40);
+	EXPECT_TRUE(comes_behind(&self->peer, self->fd, strays, len));
+	len = forge_early(strays, 100, 40);
+	EXPECT_FALSE(comes_behind(&self->peer, self->fd, strays, len));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(2, info.rx_bad_length);
+
+	len = dgram_seal(&self->peer, DATA, "once", 4, once);
+	for (i = 0; i < 100; i++)
+		memcpy(strays + i * len, once, len);
+	EXPECT_FALSE(comes_behind(&self->peer, self->fd, strays, 100 * len));
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 10, MSG_DONTWAIT)));
+	ASSERT_EQ(0, get_info(self->fd, &info));
+	EXPECT_EQ(16, info.rx_replayed);
+	EXPECT_EQ(3, info.rx_bad_length);
+	EXPECT_TRUE(comes_behind(&self->peer, self->fd, strays, 0));
+}
+
 TEST_F(epochs, detach_leaves_nothing)
 {
 	ASSERT_EQ(0, send_text(&self->peer, "unread"));

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* A reader's memory that goes away during the read, or takes for ever to come. */
+/* A reader's memory that goes away during the read. */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #define ROUNDS	40
@@ -138,119 +136,6 @@ TEST_F(faults, unmapped_during_recv)
 TEST_F(faults, unmapped_during_readv)
 {
 	unmap_during(_metadata, variant->cipher, read_two);
-}
-
-/* Memory whose first touch waits until fill_page() is called. */
-struct slow_page {
-	int uffd;
-	uint8_t *page;
-};
-
-static int slow_page(struct slow_page *slow)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .range.len = 4096, .mode = UFFDIO_REGISTER_MODE_MISSING };
-
-	slow->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	if (slow->uffd < 0 || ioctl(slow->uffd, UFFDIO_API, &api))
-		return -1;
-	slow->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	reg.range.start = (uintptr_t)slow->page;
-	return ioctl(slow->uffd, UFFDIO_REGISTER, &reg);
-}
-
-static int fill_page(struct slow_page *slow)
-{
-	struct uffdio_zeropage zero = { .range = { (uintptr_t)slow->page, 4096 } };
-
-	return ioctl(slow->uffd, UFFDIO_ZEROPAGE, &zero);
-}
-
-struct caller {
-	pthread_t thread;
-	int fd;
-	int done;	/* a pipe's end */
-	uint8_t *buf;
-	ssize_t result;
-};
-
-static void *call_recv(void *arg)
-{
-	struct caller *c = arg;
-
-	c->result = RESULT(recv(c->fd, c->buf, 100, 0));
-	return NULL;
-}
-
-/* What an observer does; the pipe tells that it could. */
-static void *observe(void *arg)
-{
-	struct caller *c = arg;
-	struct ktls_info info;
-	char path[64], text[1000];
-	int file;
-
-	c->result = get_info(c->fd, &info);
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", c->fd);
-	file = open(path, O_RDONLY);
-	c->result |= read(file, text, sizeof(text)) > 0 ? 0 : -1;
-	close(file);
-	write(c->done, "", 1);
-	return NULL;
-}
-
-static void expect_observable(struct __test_metadata *_metadata, int fd)
-{
-	struct caller observer = { .fd = fd };
-	int pipes[2];
-
-	ASSERT_EQ(0, pipe(pipes));
-	observer.done = pipes[1];
-	pthread_create(&observer.thread, NULL, observe, &observer);
-	EXPECT_EQ(POLLIN, poll_wait(pipes[0], POLLIN));
-	EXPECT_EQ(0, observer.result);
-	pthread_detach(observer.thread);
-}
-
-static void expect_control(struct __test_metadata *_metadata, int fd, struct peer *peer)
-{
-	uint8_t type, buf[10];
-
-	ASSERT_EQ(0, peer_send(peer, HANDSHAKE, "ctrl", 4));
-	EXPECT_EQ(POLLPRI, poll_wait(fd, POLLPRI) & POLLPRI);
-	EXPECT_EQ(4, recv_type(fd, buf, sizeof(buf), MSG_ERRQUEUE, &type));
-}
-
-/* A reader that its memory keeps waiting keeps nobody else. */
-TEST_F(faults, reader_stuck)
-{
-	struct caller reader = { .fd = self->fd };
-	int mode = KTLS_CONTROL_QUEUE, fd;
-	struct slow_page slow;
-	struct peer peer;
-
-	ONLY_KTLS();
-	if (slow_page(&slow))
-		SKIP(return, "no userfaultfd");
-	reader.buf = slow.page;
-	ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
-	ASSERT_EQ(0, setsockopt(fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
-	ASSERT_EQ(0, setsockopt(self->fd, SOL_KTLS, KTLS_CONTROL, &mode, sizeof(mode)));
-	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
-	pthread_create(&reader.thread, NULL, call_recv, &reader);
-	ASSERT_EQ(POLLIN, poll_wait(slow.uffd, POLLIN));
-	ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "ctrl", 4));
-	expect_observable(_metadata, self->fd);
-	expect_control(_metadata, fd, &peer);
-	EXPECT_EQ(0, fill_page(&slow));
-	pthread_join(reader.thread, NULL);
-	EXPECT_EQ(4, reader.result);
-	EXPECT_EQ(0, memcmp(slow.page, "data", 4));
-	/* What came meanwhile for the stuck one. */
-	EXPECT_EQ(POLLPRI, poll_wait(self->fd, POLLPRI) & POLLPRI);
-	close(slow.uffd);
-	close(fd);
-	peer_close(&peer);
 }
 
 TEST_HARNESS_MAIN

@@ -325,7 +325,7 @@ int wait_inq(int fd, int bytes)
 	return wait_count(fd, SIOCINQ, bytes, INT32_MAX);
 }
 
-/* Waits until a process sleeps, in a blocking call. */
+/* Waits until a process sleeps, in a blocking call, or is gone. */
 void wait_asleep(pid_t pid)
 {
 	time_t end = time(NULL) + TIME_LIMIT;
@@ -335,8 +335,10 @@ void wait_asleep(pid_t pid)
 	while (state != 'S' && time(NULL) <= end) {
 		FILE *file = fopen(path, "r");
 
-		if (!file || fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-			break;
+		if (!file)
+			return;
+		if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+			state = 0;
 		fclose(file);
 		poll(NULL, 0, 1);
 	}

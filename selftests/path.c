@@ -221,6 +221,27 @@ TEST_F(path, buffer_full)
 }
 
 /* A long send of small records is a send that a signal ends. */
+/* To an address that no route leads to. */
+TEST_F(path, nowhere)
+{
+	bool is_ipv4 = variant->family == AF_INET;
+	struct sockaddr_in6 name = { .sin6_family = variant->family, .sin6_port = htons(9) };
+	int port = socket(variant->family, SOCK_DGRAM, 0), fd;
+	struct keys keys;
+
+	ASSERT_EQ(1, inet_pton(variant->family, is_ipv4 ? "203.0.113.1" : "2001:db8::1",
+			       is_ipv4 ? (void *)&((struct sockaddr_in *)&name)->sin_addr :
+			       (void *)&name.sin6_addr));
+	fd = dtls_attach(port);
+	ASSERT_EQ(0, connect(fd, (void *)&name, sizeof(name)));
+	dtls_keys_make(&keys, variant->cipher, 1);
+	ASSERT_EQ(0, tls_key(fd, TLS_TX, &keys));
+	EXPECT_EQ(0, usable(fd));
+	EXPECT_EQ(-ENETUNREACH, RESULT(send(fd, data, 100, MSG_DONTWAIT | MSG_NOSIGNAL)));
+	close(fd);
+	close(port);
+}
+
 TEST_F(path, interrupted_batches)
 {
 	int small = 4096;

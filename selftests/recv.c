@@ -324,6 +324,16 @@ TEST_F(recv, bad_address)
 	EXPECT_TRUE(filled(got, 1000, 0));
 }
 
+TEST_F(recv, peek_at_bad_address)
+{
+	char buf[4];
+
+	ASSERT_EQ(4, send(self->other, "data", 4, 0));
+	EXPECT_EQ(4, recv(self->fd, buf, 4, MSG_PEEK));
+	EXPECT_EQ(-EFAULT, RESULT(recv(self->fd, (void *)8, 4, MSG_PEEK)));
+	EXPECT_EQ(4, recv(self->fd, buf, 4, 0));
+}
+
 TEST_F(recv, half_bad_address)
 {
 	uint8_t *area = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,

@@ -49,7 +49,17 @@ again_and_again() {
 	done
 }
 
+# load ARGUMENT...: 0 when the module was loaded
+load() { insmod "$module" "$@" 2>insmod.err; }
+refused() { ! load "family=$1" && [ ! -e /sys/module/af_ktls ]; }
+
+# A family of another's, here AF_INET.
+taken() { refused 2 && dmesg | tail -n 3 | grep 'address family 2 is taken'; }
+
+another_number() { load family=40 && leaves; }
+
 certificate server
+module=$(modinfo -n af_ktls)
 files $size
 start_at $port server "$ktls" serve -cert server.pem -key server.key -port $port -tls1_2 site
 mkfifo pipe
@@ -62,6 +72,11 @@ ok "rmmod refuses" stays
 ok "the connection goes on" goes_on
 ok "rmmod does it" leaves
 ok "nothing is left" nothing_left
+ok "no family of number 0" refused 0
+ok "no family of number 1000" refused 1000
+ok "no family that is another's" taken
+ok "nothing is left of these" nothing_left
+ok "a number that nobody has" another_number
 ok "a socket brings the module back" comes_back
 ok "$cycles times more" again_and_again
 ok "the server stops when told to" stop server
