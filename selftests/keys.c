@@ -64,8 +64,11 @@ TEST_F(keys, version)
 		EXPECT_EQ(-EINVAL, set(self->fd, TLS_TX, &self->info, self->len));
 		EXPECT_EQ(-EINVAL, set(self->fd, TLS_RX, &self->info, self->len));
 	}
-	self->info.info.version = TLS_1_2_VERSION;
+	self->info.info.version = variant->cipher & TLS13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
 	EXPECT_EQ(0, set(self->fd, TLS_TX, &self->info, self->len));
+	/* One connection has one. */
+	self->info.info.version ^= TLS_1_2_VERSION ^ TLS_1_3_VERSION;
+	EXPECT_EQ(-EINVAL, set(self->fd, TLS_RX, &self->info, self->len));
 }
 
 TEST_F(keys, cipher)
