@@ -54,7 +54,8 @@
  *	ENOTCONN	not bound
  *	ENOKEY		no TLS_TX key
  *	EBADMSG		all sequence numbers of the key are used
- *	EINVAL		an empty record of a type other than application data; a bad cmsg;
+ *	EINVAL		an empty record of a type other than application data; one of type 0 or
+ *			of a ChangeCipherSpec in TLS 1.3; a bad cmsg;
  *			MSG_MORE with MSG_EOR or for another type than application data
  *	EOPNOTSUPP	a flag that has no meaning here (MSG_OOB, ...)
  *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP: what ended the direction is told once,
