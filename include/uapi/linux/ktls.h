@@ -155,7 +155,8 @@ struct sockaddr_ktls {
 #endif
 /*
  * get, set: __u16, the largest payload of a record sent, 63 to 16384 (RFC 8449, whose limits
- * count the content type of TLS 1.3, and max_fragment_length). EINVAL: another size or value. EBUSY: a record is open.
+ * count the content type of TLS 1.3; max_fragment_length). EINVAL: another size or value. EBUSY:
+ * a record is open.
  */
 #ifndef TLS_TX_MAX_PAYLOAD_LEN
 #define TLS_TX_MAX_PAYLOAD_LEN	5
