@@ -13,15 +13,30 @@
 #include "local.h"
 #include "secrets.h"
 
+/* What the kernel has to be able to; 0: it never is. */
+static unsigned int needed(const SSL *ssl)
+{
+	switch (SSL_version(ssl)) {
+	case TLS1_2_VERSION:
+		return KTLS_CAN_TLS12;
+	case TLS1_3_VERSION:
+		return KTLS_CAN_TLS13;
+	case DTLS1_2_VERSION:
+		return KTLS_CAN_DTLS12;
+	default:
+		return 0;
+	}
+}
+
 /* What speaks against the kernel before it is asked. */
 static int check_handshake(struct ktls_conn *conn)
 {
 	const struct ktls_wire *wire = &conn->wire;
 	SSL *ssl = conn->ssl;
 
-	if (SSL_version(ssl) != TLS1_2_VERSION && SSL_version(ssl) != DTLS1_2_VERSION)
+	if (!needed(ssl))
 		return ktls_decline(conn, EOPNOTSUPP,
-				    "the kernel carries TLS 1.2 and DTLS 1.2, this is %s",
+				    "the kernel carries TLS 1.2 and 1.3 and DTLS 1.2, this is %s",
 				    SSL_get_version(ssl));
 	if (!ktls_cipher_find(SSL_get_current_cipher(ssl)))
 		return ktls_decline(conn, EOPNOTSUPP,
@@ -40,12 +55,12 @@ static int check_handshake(struct ktls_conn *conn)
 
 static int check(struct ktls_conn *conn)
 {
+	unsigned int need = needed(conn->ssl);
 	const char *why;
 
 	if (conn->flags & KTLS_USERSPACE)
 		return ktls_decline(conn, EOPNOTSUPP, "the program asked for userspace");
-	if (!(ktls_available(&why) & (ktls_wire_is_datagram(&conn->wire) ? KTLS_CAN_DTLS12 :
-									   KTLS_CAN_TLS12)))
+	if (need && !(ktls_available(&why) & need))
 		return ktls_decline(conn, EAFNOSUPPORT, "%s", why);
 	return check_handshake(conn);
 }
@@ -151,7 +166,7 @@ static int install(struct ktls_conn *conn)
 	int ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
 
 	if (ret)
-		return ktls_decline(conn, -ret, "OpenSSL does not derive the keys");
+		return ktls_decline(conn, -ret, "OpenSSL does not tell the keys (a key log callback set too late?)");
 	ret = limit_payload(conn);
 	if (!ret)
 		ret = install_key(conn, TLS_TX, &keys);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -43,6 +44,10 @@ static int set_up_ssl(struct ktls_conn *conn, SSL_CTX *ctx, int is_server, const
 	/* New keys would pass by the kernel unseen. */
 	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+	/* Data before the handshake is done would go by, unknown to the kernel. */
+	if (SSL_set_max_early_data(conn->ssl, 0) != 1 ||
+	    !ktls_traffic_watch(conn->ssl, &conn->traffic))
+		return ktls_fail(conn, ENOMEM, "out of memory");
 	SSL_set_read_ahead(conn->ssl, 0);
 	if (ktls_wire_is_datagram(&conn->wire)) {
 		SSL_set_options(conn->ssl, SSL_OP_NO_QUERY_MTU);
@@ -101,7 +106,7 @@ static int choose_version(struct ktls_conn *conn)
 		conn->capped = !conn->caps_on_hello;
 	} else if (conn->flags & KTLS_REQUIRE_KERNEL) {
 		return ktls_fail(conn, EOPNOTSUPP,
-				 "the kernel carries TLS 1.2 only: allow it in the SSL_CTX");
+				 "this af_ktls carries TLS 1.2, not 1.3: allow 1.2 in the SSL_CTX");
 	}
 	if (conn->capped)
 		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
@@ -209,6 +214,7 @@ void ktls_close(struct ktls_conn *conn)
 	if (conn->fd >= 0)
 		close(conn->fd);
 	SSL_free(conn->ssl);
+	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);
 	pthread_mutex_destroy(&conn->lock);
 	free(conn);

@@ -12,6 +12,7 @@
 #include <linux/ktls.h>
 
 #include "ktls.h"
+#include "traffic.h"
 #include "wire.h"
 
 #define KTLS_SENTENCE	256
@@ -63,6 +64,8 @@ struct ktls_conn {
 	bool capped;			/* to the newest version that the kernel carries, ... */
 	bool caps_on_hello;		/* ... or will be, for a client that offers it */
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
+	struct ktls_traffic traffic;	/* TLS 1.3 */
+	bool tx_counts;			/* ... and our application keys are in use */
 	struct ktls_control control;
 	struct ktls_listener *listener;	/* a guest's; NULL: a socket of its own */
 	struct ktls_guest *guest;

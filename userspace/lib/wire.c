@@ -145,14 +145,22 @@ static int feed(struct ktls_wire *wire)
 	return 0;
 }
 
+void ktls_wire_count(struct ktls_wire *wire)
+{
+	char *data;
+	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
+
+	ktls_flow_feed(&wire->tx, (uint8_t *)data + wire->counted, len - wire->counted);
+	wire->counted = len;
+}
+
 static int flush(struct ktls_wire *wire, int flags)
 {
 	char *data;
 	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
 	ssize_t n;
 
-	ktls_flow_feed(&wire->tx, (uint8_t *)data + wire->counted, len - wire->counted);
-	wire->counted = len;
+	ktls_wire_count(wire);
 	while (wire->sent < len) {
 		n = send(wire->fd, data + wire->sent, len - wire->sent,
 			 flags | MSG_NOSIGNAL);

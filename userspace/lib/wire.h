@@ -85,6 +85,8 @@ ssize_t ktls_wire_fill(struct ktls_wire *wire, int flags);
 size_t ktls_wire_record(const struct ktls_wire *wire);
 /* Gives OpenSSL one record. 0, -EAGAIN when none is there as a whole, -ENOMEM. */
 int ktls_wire_feed(struct ktls_wire *wire);
+/* A stream: notes the records that OpenSSL has written, before they are sent. */
+void ktls_wire_count(struct ktls_wire *wire);
 /* Sends what OpenSSL wrote. 0: all of it; -EAGAIN, -EINTR, ...: call again. */
 int ktls_wire_flush(struct ktls_wire *wire, int flags);
 bool ktls_wire_has_output(const struct ktls_wire *wire);
