@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include <linux/ktls.h>
+#include "uapi.h"
 
 #include "ktls.h"
 #include "traffic.h"
