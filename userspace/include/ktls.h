@@ -139,6 +139,25 @@ size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
 /*
+ * Other keys for both directions, now: in TLS 1.3 by a KeyUpdate that asks for the peer's; in TLS
+ * 1.2 and DTLS by a complete new handshake (renegotiation), for which a server asks the client. 0:
+ * it is begun, and goes on in the calls that send and receive: in a renegotiation sending waits,
+ * and who sends alone (blocking) receives too, for others to get with ktls_recv. -EOPNOTSUPP: the
+ * peer does not, or the program (SSL_OP_NO_RENEGOTIATION) or userspace cannot; the connection goes
+ * on with its keys, as it does when the peer refuses later.
+ */
+int ktls_rekey(struct ktls_conn *conn);
+/* 1 while one is under way, or the peer has not answered ours. */
+int ktls_rekeying(struct ktls_conn *conn);
+/*
+ * ktls_rekey by itself as soon as keys have protected so many bytes or records of one direction,
+ * as ktls_send, ktls_recv and ktls_sendfile count them, or are so many seconds old; 0: for that
+ * reason never. Before the limits of RFC 8446 and RFC 9325 it happens anyway. Returns 0.
+ */
+int ktls_rekey_after(struct ktls_conn *conn, uint64_t bytes, uint64_t records,
+		     unsigned int seconds);
+
+/*
  * Sends close_notify and the FIN of the TCP connection; receiving goes on. -EAGAIN, on a
  * non-blocking connection: call again. DTLS has no FIN: who does not call this leaves a
  * peer that waits.

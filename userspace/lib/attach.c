@@ -12,6 +12,7 @@
 #include "listener.h"
 #include "local.h"
 #include "secrets.h"
+#include "shadow.h"
 
 /* What the kernel has to be able to; 0: it never is. */
 static unsigned int needed(const SSL *ssl)
@@ -172,6 +173,8 @@ static int install(struct ktls_conn *conn)
 		ret = install_key(conn, TLS_TX, &keys);
 	if (!ret)
 		ret = hand_over_leftover(conn);
+	if (!ret && ktls_shadow_start(conn, &keys))
+		ret = ktls_decline(conn, ENOMEM, "out of memory");
 	if (!ret)
 		ret = install_key(conn, TLS_RX, &keys);
 	OPENSSL_cleanse(&keys, sizeof(keys));
@@ -192,5 +195,7 @@ int ktls_attach(struct ktls_conn *conn)
 		close(conn->fd);
 		conn->fd = -1;
 	}
+	if (ret)
+		ktls_shadow_free(conn);
 	return ret;
 }

@@ -13,6 +13,7 @@
 #include "conn.h"
 #include "datagram.h"
 #include "listener.h"
+#include "shadow.h"
 
 static bool is_address(const char *name)
 {
@@ -41,7 +42,8 @@ static int set_up_ssl(struct ktls_conn *conn, SSL_CTX *ctx, int is_server, const
 	SSL_set_bio(conn->ssl, conn->wire.rbio, conn->wire.wbio);
 	if (!conn->wire.rbio || !conn->wire.wbio)
 		return ktls_fail(conn, ENOMEM, "out of memory");
-	/* New keys would pass by the kernel unseen. */
+	/* Not before the kernel has the keys, or in userspace: nobody would wait for the end. */
+	conn->no_renegotiation = SSL_get_options(conn->ssl) & SSL_OP_NO_RENEGOTIATION;
 	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
 	/* Data before the handshake is done would go by, unknown to the kernel. */
@@ -159,6 +161,9 @@ static struct ktls_conn *new_conn(SSL_CTX *ctx, struct ktls_listener *listener, 
 	}
 	ERR_clear_error();
 	pthread_mutex_init(&conn->lock, NULL);
+	pthread_mutex_init(&conn->shadow_lock, NULL);
+	pthread_mutex_init(&conn->receiver, NULL);
+	conn->rekeying.ask_at = KTLS_ASK_FIRST;
 	conn->fd = -1;
 	conn->wire.fd = -1;
 	conn->flags = flags;
@@ -213,9 +218,13 @@ void ktls_close(struct ktls_conn *conn)
 		SSL_set_shutdown(conn->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	if (conn->fd >= 0)
 		close(conn->fd);
+	ktls_shadow_free(conn);
+	ktls_kernel_forget(conn);
 	SSL_free(conn->ssl);
 	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);
+	pthread_mutex_destroy(&conn->receiver);
+	pthread_mutex_destroy(&conn->shadow_lock);
 	pthread_mutex_destroy(&conn->lock);
 	free(conn);
 }

@@ -12,10 +12,12 @@
 #include "uapi.h"
 
 #include "ktls.h"
+#include "budget.h"
 #include "traffic.h"
 #include "wire.h"
 
 #define KTLS_SENTENCE	256
+#define KTLS_ASK_FIRST	1024	/* records until the kernel is asked how many are left */
 
 struct ktls_keys;
 struct ktls_listener;
@@ -49,9 +51,36 @@ struct ktls_control {
 	uint8_t message[4];		/* type and 24-bit length */
 	size_t message_len;
 	size_t message_left;
-	unsigned int in_a_row;		/* control records since the last data */
+	struct ktls_budget budget;	/* control records since the last data */
 	uint8_t reply[2];		/* an alert that is to be sent; lock */
 	bool has_reply;			/* lock */
+};
+
+/* When to rekey without being asked; 0: never for that reason. */
+struct ktls_limits {
+	uint64_t bytes, records;	/* of either direction */
+	int64_t ms;
+};
+
+/* What has passed since the last key, as far as the library's own calls go. */
+struct ktls_usage {
+	atomic_ullong bytes, records;
+};
+
+struct ktls_rekeying {
+	struct ktls_limits limits;
+	struct ktls_usage tx, rx;
+	atomic_llong since_ms;		/* of the present keys */
+	atomic_ullong ask_at;		/* records, when to ask the kernel what is left */
+	atomic_bool refused;		/* by the peer */
+	atomic_bool at_work;		/* one thread is at it */
+};
+
+/* What was received while somebody who sends waited for another record. */
+struct ktls_held {
+	struct ktls_held *next;
+	size_t len, at;
+	uint8_t data[];
 };
 
 struct ktls_conn {
@@ -66,6 +95,16 @@ struct ktls_conn {
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_traffic traffic;	/* TLS 1.3 */
 	bool tx_counts;			/* ... and our application keys are in use */
+	bool no_renegotiation;		/* the program has set SSL_OP_NO_RENEGOTIATION */
+	pthread_mutex_t shadow_lock;	/* of ssl while the kernel carries it, and of shadow */
+	struct ktls_shadow *shadow;	/* the kernel carries it */
+	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
+	struct ktls_rekeying rekeying;
+	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	struct ktls_held *held, **held_end;
+	size_t held_bytes;
+	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */
+	size_t record_len;
 	struct ktls_control control;
 	struct ktls_listener *listener;	/* a guest's; NULL: a socket of its own */
 	struct ktls_guest *guest;
@@ -116,11 +155,25 @@ void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t descripti
  */
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 
+/*
+ * rekey.c: something of ours has been sent or received: time for other keys? Called by who sends
+ * before and by who receives behind.
+ */
+void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len);
+/* The kernel says by POLLPRI that it is. */
+void ktls_rekey_if_due(struct ktls_conn *conn);
+/* There are other keys; the peer does not want any. The shadow's lock is held. */
+void ktls_rekey_done(struct ktls_conn *conn);
+void ktls_rekey_refused(struct ktls_conn *conn);
+
 /* repeat.c: sends the last flight of the handshake again, if it was ours. */
 void ktls_repeat_flight(struct ktls_conn *conn);
 
 /* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
 ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
+
+/* kernel.c: frees what it has received for nobody. */
+void ktls_kernel_forget(struct ktls_conn *conn);
 
 /* file.c: sendfile by reading and sending. */
 ssize_t ktls_copy_file(struct ktls_conn *conn, int fd, off_t *offset, size_t len);

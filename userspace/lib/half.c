@@ -63,6 +63,14 @@ void ktls_half_set(struct ktls_half *half, const struct ktls_cipher *cipher,
 	half->seq = get_be(at + cipher->rec_seq, 8);
 }
 
+void ktls_half_set_position(struct ktls_half *half, const union ktls_key *key)
+{
+	const uint8_t *at = (const uint8_t *)key;
+
+	half->nonce = get_be(at + half->cipher->nonce, half->cipher->nonce_size);
+	half->seq = get_be(at + half->cipher->rec_seq, 8);
+}
+
 void ktls_half_get(const struct ktls_half *half, union ktls_key *key)
 {
 	const struct ktls_cipher *cipher = half->cipher;

@@ -27,6 +27,8 @@ struct ktls_half {
 /* From what the kernel would be given. Wipe it with OPENSSL_cleanse. */
 void ktls_half_set(struct ktls_half *half, const struct ktls_cipher *cipher,
 		   const union ktls_key *key);
+/* Takes the counters alone. */
+void ktls_half_set_position(struct ktls_half *half, const union ktls_key *key);
 /* And back, as it stands now. */
 void ktls_half_get(const struct ktls_half *half, union ktls_key *key);
 

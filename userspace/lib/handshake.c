@@ -49,7 +49,7 @@ static int settle_stream(struct ktls_conn *conn)
 	ret = settle(conn);
 
 	if (!ret && conn->path == &ktls_kernel_path)
-		ktls_wire_free(&conn->wire);
+		ktls_wire_end(&conn->wire);
 	return ret;
 }
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * OpenSSL kept in step while the kernel carries the records. It sees what is not application data:
+ * such a record is sealed again with the key and the number that OpenSSL expects, and what OpenSSL
+ * answers is opened and sent by way of the kernel. So OpenSSL renegotiates, takes tickets and
+ * updates keys as if it had the connection to itself, and the kernel gets each new key where the
+ * old one ends.
+ */
+#ifndef KTLS_SHADOW_H
+#define KTLS_SHADOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "budget.h"
+#include "half.h"
+#include "queue.h"
+
+struct ktls_conn;
+
+/* Handshake messages, followed from record to record. */
+struct ktls_messages {
+	uint8_t header[4];
+	size_t have;		/* of it */
+	size_t left;		/* of the message behind it */
+};
+
+struct ktls_shadow {
+	struct ktls_half rx, tx;	/* as OpenSSL opens and seals now */
+	struct ktls_half tx_before;	/* DTLS: of the epoch before */
+	struct ktls_half late;		/* ... as the peer knows it, at its next number */
+	struct ktls_messages in, out;	/* TLS 1.3 */
+	struct ktls_queue queue;
+	struct ktls_budget renegotiations;	/* that the peer began */
+	bool under_way;		/* some of the queue has been sent, the rest has to follow */
+	bool paused;		/* the kernel holds application data back */
+	bool shaking;		/* a renegotiation has begun */
+	bool asked;		/* a HelloRequest of ours is not answered */
+	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
+	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
+	bool refuses;		/* the program does not want to renegotiate */
+	bool retired;		/* OpenSSL is left behind: it began what the peer refused */
+};
+
+/* The kernel has taken these keys. 0 or -ENOMEM. */
+int ktls_shadow_start(struct ktls_conn *conn, const struct ktls_keys *keys);
+void ktls_shadow_free(struct ktls_conn *conn);
+
+/* Is a handshake record that begins with this message OpenSSL's? */
+bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message);
+/* Is it time for the peer's ChangeCipherSpec? */
+bool ktls_shadow_changes(struct ktls_conn *conn);
+/* A record that the kernel has delivered. 0 or -errno: the connection failed. */
+int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
+/* The peer refuses to renegotiate: the connection goes on with its keys. */
+void ktls_shadow_refused(struct ktls_conn *conn);
+/* Nothing more comes from the peer: nor will the answers that somebody waits for. */
+void ktls_shadow_end(struct ktls_conn *conn);
+
+/* OpenSSL may have something to say. 0: all of it is sent, -EAGAIN, -errno. */
+int ktls_shadow_run(struct ktls_conn *conn);
+/* Sends what waits: 0, -EAGAIN, -errno. Whoever sends data calls this before. */
+int ktls_shadow_push(struct ktls_conn *conn);
+/* Begins other keys, see ktls_rekey(). */
+int ktls_shadow_rekey(struct ktls_conn *conn);
+bool ktls_shadow_has_output(struct ktls_conn *conn);
+/* Milliseconds until a flight of DTLS goes again; -1: none. */
+int ktls_shadow_timeout(struct ktls_conn *conn);
+
+#endif

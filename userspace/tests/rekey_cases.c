@@ -1,0 +1,634 @@
+// SPDX-License-Identifier: MIT
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "link.h"
+#include "rekey_cases.h"
+#include "tap.h"
+
+#define TEXT		20000
+#define ROUNDS_MAX	200
+
+static char text[TEXT];
+
+/* What either side has read, and how its last call ended. */
+struct seen {
+	size_t ours, theirs;
+	ssize_t our_end;
+	int their_end;
+	char our_text[4 * TEXT], their_text[4 * TEXT];
+};
+
+static struct seen seen;
+
+static void move_ours(struct link *l)
+{
+	ssize_t n = 0;
+
+	(void)ktls_step(l->ours);
+	while (seen.ours < sizeof(seen.our_text) &&
+	       (n = ktls_recv(l->ours, seen.our_text + seen.ours, sizeof(seen.our_text) - seen.ours,
+			      MSG_DONTWAIT)) > 0)
+		seen.ours += (size_t)n;
+	seen.our_end = n;
+}
+
+static void move_theirs(struct link *l)
+{
+	int n = 1;
+
+	peer_fill(&l->peer);
+	ERR_clear_error();
+	while (seen.theirs < sizeof(seen.their_text) &&
+	       (n = SSL_read(l->peer.ssl, seen.their_text + seen.theirs,
+			     (int)(sizeof(seen.their_text) - seen.theirs))) > 0)
+		seen.theirs += (size_t)n;
+	seen.their_end = SSL_get_error(l->peer.ssl, n);
+	peer_flush(&l->peer, peer_output(&l->peer));
+}
+
+/* TCP may take its time, for a round at least. */
+static void settle(struct link *l, int rounds)
+{
+	while (rounds--) {
+		struct pollfd pfd[] = {
+			{ .fd = ktls_poll_fd(l->ours), .events = POLLIN },
+			{ .fd = l->peer.fd, .events = POLLIN },
+		};
+
+		poll(pfd, 2, 20);
+		move_ours(l);
+		move_theirs(l);
+	}
+}
+
+/* Text both ways: 1 when it came as it was. */
+static int carries(struct link *l)
+{
+	size_t sent = 0;
+	ssize_t n;
+	int i;
+
+	seen.ours = seen.theirs = 0;
+	if (SSL_write(l->peer.ssl, text, TEXT) != TEXT)
+		return 0;
+	peer_flush(&l->peer, peer_output(&l->peer));
+	for (i = 0; i < ROUNDS_MAX && (seen.ours < TEXT || seen.theirs < TEXT); i++) {
+		n = sent < TEXT ? ktls_send(l->ours, text + sent, TEXT - sent, MSG_DONTWAIT) : 0;
+		sent += n > 0 ? (size_t)n : 0;
+		settle(l, 1);
+	}
+	if (i == ROUNDS_MAX)
+		printf("# sent %zu (%zd), ours %zu (%zd, %s), theirs %zu (%d)\n", sent, n, seen.ours, seen.our_end,
+		       ktls_error(l->ours), seen.theirs, seen.their_end);
+	return i < ROUNDS_MAX && !memcmp(seen.our_text, text, TEXT) &&
+	       !memcmp(seen.their_text, text, TEXT);
+}
+
+static struct ktls_info info_of(const struct link *l)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	getsockopt(ktls_fd(l->ours), SOL_KTLS, KTLS_INFO, &info, &len);
+	return info;
+}
+
+static int rekeyed(const struct link *l, unsigned int tx, unsigned int rx)
+{
+	struct ktls_info info = info_of(l);
+
+	if (info.tx.rekeys != tx || info.rx.rekeys != rx)
+		printf("# rekeys %u %u\n", info.tx.rekeys, info.rx.rekeys);
+	return info.tx.rekeys == tx && info.rx.rekeys == rx;
+}
+
+static struct link start(int tls13, size_t suite, int we_serve)
+{
+	struct link l = { .tcp = -1, .tls13 = tls13 };
+	int ret = link_connect(&l, &suites[suite], we_serve);
+
+	ok(!ret && ktls_in_kernel(l.ours) &&
+	   SSL_version(ktls_ssl(l.ours)) == (tls13 ? TLS1_3_VERSION : TLS1_2_VERSION),
+	   "%s %s: in the kernel %s", tls13 ? suites13[suite] : suites[suite].name,
+	   we_serve ? "server" : "client", l.ours ? ktls_error(l.ours) : "");
+	return l;
+}
+
+static void stop(struct link *l)
+{
+	link_close(l);
+	pair_free(&l->ctx);
+	memset(l, 0, sizeof(*l));
+}
+
+/* ---- TLS 1.3 ---- */
+
+static void peer_updates(struct link *l, int type)
+{
+	SSL_key_update(l->peer.ssl, type);
+	SSL_do_handshake(l->peer.ssl);
+	peer_flush(&l->peer, peer_output(&l->peer));
+}
+
+static void check_key_updates(size_t suite, int we_serve)
+{
+	struct link l = start(1, suite, we_serve);
+	int i, good = 1;
+
+	ok(carries(&l), "KeyUpdate: before");
+	peer_updates(&l, SSL_KEY_UPDATE_NOT_REQUESTED);
+	ok(carries(&l) && rekeyed(&l, 0, 1), "KeyUpdate: the peer's");
+	peer_updates(&l, SSL_KEY_UPDATE_REQUESTED);
+	ok(carries(&l) && rekeyed(&l, 1, 2), "KeyUpdate: the peer's that asks for ours");
+	ok(!ktls_rekey(l.ours) && carries(&l) && rekeyed(&l, 2, 3),
+	   "KeyUpdate: ours, and the peer's answer");
+	for (i = 0; i < 20; i++) {
+		peer_updates(&l, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+		good = good && !ktls_rekey(l.ours) && carries(&l);
+	}
+	ok(good, "KeyUpdate: both at once, again and again");
+	stop(&l);
+}
+
+static void check_many(int we_serve)
+{
+	struct link l = start(1, 0, we_serve);
+	int i;
+
+	for (i = 0; i < 1000; i++) {
+		if (i % 2)
+			peer_updates(&l, i % 4 == 1 ? SSL_KEY_UPDATE_REQUESTED :
+						      SSL_KEY_UPDATE_NOT_REQUESTED);
+		else if (ktls_rekey(l.ours))
+			break;
+		settle(&l, 2);
+		if (i % 10 == 0 && !carries(&l))
+			break;
+	}
+	ok(i == 1000 && carries(&l) && rekeyed(&l, 750, 1000), "1000 rekeys in one connection: %d", i);
+	stop(&l);
+}
+
+static void check_storm(void)
+{
+	struct link l = start(1, 0, 1);
+	int i;
+
+	seen.our_end = -EAGAIN;
+	for (i = 0; i < 5000 && seen.our_end == -EAGAIN; i++) {
+		SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+		SSL_do_handshake(l.peer.ssl);
+		peer_flush(&l.peer, peer_output(&l.peer));
+		move_ours(&l);
+	}
+	ok(seen.our_end == -EPROTO && i > 100, "KeyUpdates without end: %d, %s", i,
+	   ktls_error(l.ours));
+	move_theirs(&l);
+	ok(seen.their_end == SSL_ERROR_SSL, "and the peer is told");
+	stop(&l);
+}
+
+static SSL_SESSION *latest;
+
+static int keep_session(SSL *ssl, SSL_SESSION *session)
+{
+	(void)ssl;
+	SSL_SESSION_free(latest);
+	latest = session;
+	return 1;
+}
+
+/* Tickets reach OpenSSL behind the handshake, and are good. */
+static void check_tickets(void)
+{
+	struct link l = { .tcp = -1, .tls13 = 1 };
+	int ret;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_session_cache_mode(l.ctx.client_ctx, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(l.ctx.client_ctx, keep_session);
+	ret = link_connect(&l, &suites[0], 0);
+	ok(!ret && carries(&l) && latest && SSL_SESSION_is_resumable(latest), "a ticket comes");
+	SSL_new_session_ticket(l.peer.ssl);
+	SSL_do_handshake(l.peer.ssl);
+	ret = latest == SSL_get0_session(ktls_ssl(l.ours));
+	peer_flush(&l.peer, peer_output(&l.peer));
+	ok(carries(&l), "and one later");
+	link_close(&l);
+	ret = link_open(&l, &suites[0], 0, latest, KTLS_REQUIRE_KERNEL);
+	if (!ret)
+		ret = link_shake(&l);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	ok(!ret && !link_finish(&l) && SSL_session_reused(ktls_ssl(l.ours)) && carries(&l),
+	   "it resumes");
+	SSL_SESSION_free(latest);
+	latest = NULL;
+	stop(&l);
+}
+
+static int accept_any(int good, X509_STORE_CTX *store)
+{
+	(void)good;
+	(void)store;
+	return 1;
+}
+
+static void check_late_certificate(int we_serve)
+{
+	struct link l = { .tcp = -1, .tls13 = 1 };
+	SSL *server;
+	int ret;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_post_handshake_auth(l.ctx.client_ctx, 1);
+	ret = link_connect(&l, &suites[0], we_serve);
+	ok(!ret && carries(&l), "post-handshake authentication: connected");
+	server = we_serve ? ktls_ssl(l.ours) : l.peer.ssl;
+	SSL_set_verify(server, SSL_VERIFY_PEER, accept_any);
+	ret = SSL_verify_client_post_handshake(server);
+	if (we_serve)
+		ret = ret == 1 && !ktls_step(l.ours);
+	else
+		SSL_do_handshake(server);
+	settle(&l, 5);
+	ok(ret == 1 && SSL_get0_peer_certificate(server) && carries(&l),
+	   "post-handshake authentication: the %s has the client's certificate",
+	   we_serve ? "kernel's server" : "peer");
+	stop(&l);
+}
+
+/* A client that has a ticket good for early data meets a server of the library. */
+static void check_early_data(void)
+{
+	struct link l = { .tcp = -1, .tls13 = 1 };
+	size_t n = 0;
+	int ret;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_session_cache_mode(l.ctx.client_ctx, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(l.ctx.client_ctx, keep_session);
+	SSL_CTX_set_max_early_data(l.ctx.server_ctx, 16384);
+	ret = link_connect(&l, &suites[0], 1);
+	ok(!ret && carries(&l) && latest && !SSL_SESSION_get_max_early_data(latest),
+	   "early data: our tickets do not offer it");
+	link_close(&l);
+	SSL_SESSION_set_max_early_data(latest, 16384);
+	ret = link_open(&l, &suites[0], 1, latest, KTLS_REQUIRE_KERNEL);
+	ok(SSL_write_early_data(l.peer.ssl, "early", 5, &n) == 1 && n == 5, "early data: sent");
+	peer_flush(&l.peer, peer_output(&l.peer));
+	if (!ret)
+		ret = link_shake(&l);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	ok(!ret && !link_finish(&l) && ktls_in_kernel(l.ours) &&
+	   SSL_get_early_data_status(l.peer.ssl) == SSL_EARLY_DATA_REJECTED && carries(&l),
+	   "early data: refused, and the connection goes on: %d %s", ret, ktls_error(l.ours));
+	SSL_SESSION_free(latest);
+	latest = NULL;
+	stop(&l);
+}
+
+/* ---- TLS 1.2 ---- */
+
+static void peer_renegotiates(struct link *l, int abbreviated)
+{
+	if (abbreviated)
+		SSL_renegotiate_abbreviated(l->peer.ssl);
+	else
+		SSL_renegotiate(l->peer.ssl);
+	SSL_do_handshake(l->peer.ssl);
+	peer_flush(&l->peer, peer_output(&l->peer));
+}
+
+static void check_renegotiations(size_t suite, int we_serve)
+{
+	struct link l = start(0, suite, we_serve);
+	int i, good = 1;
+
+	if (we_serve)
+		SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	else
+		SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	ok(carries(&l), "renegotiation: before");
+	peer_renegotiates(&l, 0);
+	settle(&l, 6);
+	ok(!SSL_renegotiate_pending(l.peer.ssl) && rekeyed(&l, 1, 1) && carries(&l),
+	   "renegotiation: the peer's: %zd %s", seen.our_end, ktls_error(l.ours));
+	ok(!ktls_rekey(l.ours) && ktls_rekeying(l.ours), "renegotiation: ours begins: %s",
+	   ktls_error(l.ours));
+	settle(&l, 6);
+	ok(!ktls_rekeying(l.ours) && rekeyed(&l, 2, 2) && carries(&l), "renegotiation: ours: %zd %s",
+	   seen.our_end, ktls_error(l.ours));
+	peer_renegotiates(&l, 1);
+	settle(&l, 6);
+	ok(rekeyed(&l, 3, 3) && SSL_session_reused(l.peer.ssl) && carries(&l),
+	   "renegotiation: the peer's, resumed");
+	for (i = 0; i < 6 && good; i++) {
+		if (i % 2)
+			peer_renegotiates(&l, 0);
+		else
+			good = !ktls_rekey(l.ours);
+		good = good && (settle(&l, 6), carries(&l));
+	}
+	ok(good && rekeyed(&l, 9, 9), "renegotiation: again and again: %d", i);
+	stop(&l);
+}
+
+/* Data that is under way when the handshake begins, in either direction. */
+static void check_data_between(int we_serve)
+{
+	struct link l = start(0, 0, we_serve);
+	ssize_t n;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	seen.ours = seen.theirs = 0;
+	ok(ktls_send(l.ours, text, 1000, 0) == 1000 && !ktls_rekey(l.ours), "data between: begins");
+	peer_send(&l.peer, text, 1000);
+	n = ktls_send(l.ours, text, 1000, MSG_DONTWAIT);
+	ok(we_serve ? n == 1000 : n == -EAGAIN, "data between: %s",
+	   we_serve ? "until the client has begun it may go" : "ours waits");
+	settle(&l, 6);
+	ok(seen.ours == 1000 && seen.theirs == (we_serve ? 2000U : 1000U) && rekeyed(&l, 1, 1) &&
+	   !memcmp(seen.our_text, text, 1000) && carries(&l), "data between: all of it came");
+	/* A single blocking thread that sends while it has to receive for that. */
+	peer_send(&l.peer, text, 1000);
+	stop(&l);
+}
+
+static void check_client_certificate(int we_serve)
+{
+	struct link l = start(0, 0, we_serve);
+	SSL *server = we_serve ? ktls_ssl(l.ours) : l.peer.ssl;
+
+	ok(carries(&l) && !SSL_get0_peer_certificate(server), "certificate: none at first");
+	SSL_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_any);
+	if (we_serve)
+		ok(!ktls_rekey(l.ours), "certificate: asked for");
+	else
+		peer_renegotiates(&l, 0);
+	settle(&l, 8);
+	ok(rekeyed(&l, 1, 1) && SSL_get0_peer_certificate(server) && carries(&l),
+	   "certificate: asked for in a renegotiation: %zd %s", seen.our_end, ktls_error(l.ours));
+	stop(&l);
+}
+
+/* A peer of the library that does not want to: its OpenSSL answers with a warning. */
+static void check_refused(int we_serve)
+{
+	struct link l = { .tcp = -1 };
+	int ret;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_options(we_serve ? l.ctx.client_ctx : l.ctx.server_ctx, SSL_OP_NO_RENEGOTIATION);
+	ret = link_connect(&l, &suites[0], we_serve);
+	ok(!ret && !ktls_rekey(l.ours), "refused: begins");
+	settle(&l, 6);
+	ok(!ktls_rekeying(l.ours) && rekeyed(&l, 0, 0) && carries(&l),
+	   "refused: the connection goes on with its keys: %zd %s", seen.our_end,
+	   ktls_error(l.ours));
+	ret = ktls_rekey(l.ours);
+	settle(&l, 6);
+	ok(carries(&l), "refused: again: %d %s", ret, ktls_error(l.ours));
+	stop(&l);
+}
+
+static void check_unwilling(int we_serve)
+{
+	struct link l = { .tcp = -1 };
+	int ret;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_options(we_serve ? l.ctx.server_ctx : l.ctx.client_ctx, SSL_OP_NO_RENEGOTIATION);
+	ret = link_connect(&l, &suites[0], we_serve);
+	ok(!ret && ktls_rekey(l.ours) == -EOPNOTSUPP && carries(&l), "unwilling: %s",
+	   ktls_error(l.ours));
+	peer_renegotiates(&l, 0);
+	settle(&l, 4);
+	ok(seen.their_end == SSL_ERROR_SSL &&
+	   ERR_GET_REASON(ERR_peek_error()) == SSL_R_NO_RENEGOTIATION, "unwilling: the peer is told");
+	stop(&l);
+}
+
+/* ---- both ---- */
+
+/* One thread sends, one receives, keys change all the time: hashes at both ends. */
+#define RACE_BYTES	(8U << 20)
+
+struct race {
+	struct link *l;
+	int by_file;
+	size_t sent;
+	ssize_t failed;
+};
+
+static char pattern(size_t at)
+{
+	return (char)(at * 7 + at / 8191);
+}
+
+static void *send_all(void *arg)
+{
+	struct race *r = arg;
+	char buf[30000];
+	size_t i, n;
+	ssize_t ret;
+
+	while (r->sent < RACE_BYTES) {
+		n = RACE_BYTES - r->sent < sizeof(buf) ? RACE_BYTES - r->sent : sizeof(buf);
+		for (i = 0; i < n; i++)
+			buf[i] = pattern(r->sent + i);
+		ret = ktls_send(r->l->ours, buf, n, 0);
+		if (ret == -EAGAIN) {
+			usleep(200);
+			continue;
+		}
+		if (ret <= 0) {
+			r->failed = ret;
+			break;
+		}
+		r->sent += (size_t)ret;
+	}
+	return NULL;
+}
+
+struct reading {
+	struct link *l;
+	size_t got, wrong;
+	atomic_bool stop;
+	ssize_t failed;
+};
+
+static void *receive_all(void *arg)
+{
+	struct reading *r = arg;
+	struct pollfd pfd = { .fd = ktls_poll_fd(r->l->ours), .events = POLLIN };
+	char buf[20000];
+	ssize_t n, i;
+
+	while (!r->stop || r->got < RACE_BYTES) {
+		n = ktls_recv(r->l->ours, buf, sizeof(buf), 0);
+		if (n == -EAGAIN) {
+			poll(&pfd, 1, 10);
+			continue;
+		}
+		if (n <= 0) {
+			r->failed = n;
+			break;
+		}
+		for (i = 0; i < n; i++)
+			r->wrong += buf[i] != pattern(r->got + (size_t)i);
+		r->got += (size_t)n;
+	}
+	return NULL;
+}
+
+/* The peer's side: sends as much, receives as much, begins other keys itself now and then. */
+static size_t run_peer(struct link *l, size_t *wrong, const struct race *race)
+{
+	size_t sent = 0, received = 0, i, turns = 0;
+	char buf[16384];
+	int n, idle = 0;
+
+	while ((received < RACE_BYTES || sent < RACE_BYTES) && idle < 3000 && !race->failed) {
+		peer_fill(&l->peer);
+		ERR_clear_error();
+		n = SSL_read(l->peer.ssl, buf, sizeof(buf));
+		for (i = 0; n > 0 && i < (size_t)n; i++)
+			*wrong += buf[i] != pattern(received + i);
+		received += n > 0 ? (size_t)n : 0;
+		if (n <= 0 && SSL_get_error(l->peer.ssl, n) != SSL_ERROR_WANT_READ)
+			break;
+		if (sent < RACE_BYTES && !SSL_in_init(l->peer.ssl) && peer_output(&l->peer) < 65536) {
+			for (i = 0; i < sizeof(buf); i++)
+				buf[i] = pattern(sent + i);
+			if (SSL_write(l->peer.ssl, buf, sizeof(buf)) != sizeof(buf))
+				break;
+			sent += sizeof(buf);
+		}
+		if (++turns % 97 == 0 && l->tls13)
+			SSL_key_update(l->peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+		if (turns % 97 == 50)
+			(void)ktls_rekey(l->ours);
+		idle = n > 0 ? 0 : idle + 1;
+		if (idle)
+			poll(&(struct pollfd){ .fd = l->peer.fd, .events = POLLIN }, 1, 5);
+		while (peer_output(&l->peer)) {
+			static char out[1 << 20];
+			int len = BIO_read(l->peer.wbio, out, sizeof(out)), done = 0;
+
+			while (done < len) {
+				ssize_t k = send(l->peer.fd, out + done, (size_t)(len - done),
+						 MSG_NOSIGNAL);
+
+				if (k > 0)
+					done += (int)k;
+				else {
+					peer_fill(&l->peer);
+					usleep(100);
+				}
+			}
+		}
+	}
+	return received;
+}
+
+static void check_race(int tls13, int we_serve)
+{
+	struct link l = start(tls13, 0, we_serve);
+	struct race race = { .l = &l };
+	struct reading reading = { .l = &l };
+	pthread_t sender, receiver;
+	size_t wrong = 0, received;
+	struct ktls_info info;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	pthread_create(&receiver, NULL, receive_all, &reading);
+	pthread_create(&sender, NULL, send_all, &race);
+	received = run_peer(&l, &wrong, &race);
+	if (received < RACE_BYTES)
+		shutdown(l.peer.fd, SHUT_RDWR);
+	reading.stop = true;
+	pthread_join(sender, NULL);
+	pthread_join(receiver, NULL);
+	info = info_of(&l);
+	ok(received == RACE_BYTES && !wrong && reading.got == RACE_BYTES && !reading.wrong &&
+	   info.tx.rekeys > 3,
+	   "a race: %zu received by the peer (%zu wrong), %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
+	   received, wrong, reading.got, reading.wrong, info.tx.rekeys, info.rx.rekeys,
+	   race.failed, reading.failed, ktls_error(l.ours));
+	stop(&l);
+}
+
+static void check_automatic(int tls13)
+{
+	struct link l = start(tls13, 0, 0);
+	int i;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	ktls_rekey_after(l.ours, 100000, 0, 0);
+	for (i = 0; i < 4; i++)
+		(void)carries(&l);
+	ok(info_of(&l).tx.rekeys == 0, "automatic: not before it is time");
+	for (i = 0; i < 8; i++)
+		(void)carries(&l);
+	settle(&l, 6);
+	ok(info_of(&l).tx.rekeys == 2 && info_of(&l).rx.rekeys == 2 && carries(&l),
+	   "automatic: after so many bytes, %u times", info_of(&l).tx.rekeys);
+	ktls_rekey_after(l.ours, 0, 10, 0);
+	for (i = 0; i < 10; i++)
+		(void)carries(&l);
+	settle(&l, 6);
+	ok(info_of(&l).tx.rekeys > 3 && carries(&l), "automatic: after so many records, %u times",
+	   info_of(&l).tx.rekeys);
+	stop(&l);
+}
+
+static void check_version(int tls13)
+{
+	size_t suite;
+	int s;
+
+	for (s = 0; s < (int)sizeof(text); s++)
+		text[s] = (char)(s * 31 + s / 256);
+	for (s = 0; s < 2; s++)
+		for (suite = 0; suite < 4; suite++)
+			if (tls13)
+				check_key_updates(suite, s);
+			else
+				check_renegotiations(suite, s);
+	for (s = 0; s < 2; s++)
+		if (tls13) {
+			check_many(s);
+			check_late_certificate(s);
+		} else {
+			check_data_between(s);
+			check_client_certificate(s);
+			check_refused(s);
+			check_unwilling(s);
+		}
+	if (tls13) {
+		check_storm();
+		check_tickets();
+		check_early_data();
+	}
+	check_automatic(tls13);
+	for (s = 0; s < 2; s++)
+		check_race(tls13, s);
+}
+
+int rekey_cases(unsigned int can)
+{
+	if (can & KTLS_CAN_TLS13)
+		check_version(1);
+	if (can & KTLS_CAN_TLS12)
+		check_version(0);
+	return tap_done();
+}
