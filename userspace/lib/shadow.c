@@ -322,6 +322,14 @@ static void give_up(struct ktls_conn *conn)
 
 /* ---- OpenSSL ---- */
 
+/* What the client begins by itself it may resume. */
+static void stop_insisting(struct ktls_conn *conn)
+{
+	if (conn->shadow->insists)
+		SSL_clear_options(conn->ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+	conn->shadow->insists = false;
+}
+
 static void note_progress(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
@@ -332,6 +340,7 @@ static void note_progress(struct ktls_conn *conn)
 		s->asked = false;
 	if (before && !s->shaking) {
 		s->renegotiated = true;
+		stop_insisting(conn);
 		ktls_rekey_done(conn);
 	}
 }
@@ -608,6 +617,10 @@ static int ask_client(struct ktls_conn *conn)
 	size_t len = is_dtls(conn) ? DTLS_MESSAGE_HEADER : MESSAGE_HEADER;
 
 	conn->shadow->asked = true;
+	if (!(SSL_get_options(conn->ssl) & SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION)) {
+		SSL_set_options(conn->ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+		conn->shadow->insists = true;
+	}
 	return queue_record(conn, ITEM_RECORD, RECORD_HANDSHAKE, request, len);
 }
 

