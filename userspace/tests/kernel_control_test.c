@@ -75,11 +75,19 @@ static void check_reset(void)
 	link_close(&l);
 }
 
+/* Programs that set SSL_OP_NO_RENEGOTIATION are left alone with it. */
+static void refuse_renegotiation(void)
+{
+	SSL_CTX_set_options(l.ctx.server_ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_options(l.ctx.client_ctx, SSL_OP_NO_RENEGOTIATION);
+}
+
 static void check_client_renegotiates(void)
 {
 	char c;
 	ssize_t n;
 
+	refuse_renegotiation();
 	ok(!link_connect(&l, &suites[0], 1), "renegotiation: connected");
 	SSL_renegotiate(l.peer.ssl);
 	SSL_do_handshake(l.peer.ssl);
