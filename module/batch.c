@@ -29,7 +29,8 @@ int ktls_batch_usable(const struct ktls_sock *ks)
 	room = ktls_path_room(ks);
 	if (room < 0)
 		return room;
-	room -= ktls_record_prefix_len(format, cipher) + KTLS_TAG_LEN;
+	room -= ktls_record_prefix_len(format, cipher) + ktls_record_trailer_len(format) +
+		KTLS_TAG_LEN;
 	return clamp_t(int, room, 0, READ_ONCE(ks->tx.max_payload));
 }
 
@@ -135,7 +136,7 @@ static int send_all(struct ktls_sock *ks, struct ktls_write *write)
 		if (write->done && signal_pending(current))
 			break;
 		cond_resched();
-		ret = ktls_tx_get_room(ks, &write->timeo);
+		ret = ktls_tx_get_room(ks, write);
 		if (ret)
 			break;
 		if (open->len && open->type != write->type)
@@ -167,7 +168,7 @@ static int send_locked(struct ktls_sock *ks, struct ktls_write *write)
 	/* rfc5246 6.2.1: no empty fragments of other types than data. */
 	if (write->type != KTLS_TYPE_DATA)
 		return -EINVAL;
-	ret = ktls_tx_get_room(ks, &write->timeo);
+	ret = ktls_tx_get_room(ks, write);
 	if (!ret && ks->tx.open.len && !write->more)
 		ret = send_open_record(ks);
 	return ret;

@@ -303,7 +303,11 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 	sock_owned_by_me(csk);
 	if (!is_connected(csk))
 		return -ENOTCONN;
-	if (inet_csk(csk)->icsk_ulp_ops)
+	/*
+	 * Whoever has replaced the operations has put something there, too: they are nothing to make
+	 * guards of.
+	 */
+	if (inet_csk(csk)->icsk_ulp_ops || READ_ONCE(csk->sk_user_data))
 		return -EBUSY;
 	ret = make_guards(sock);
 	if (ret)

@@ -2,7 +2,7 @@
 /*
  * Composing the record to be sent: its memory, the payload, sealing.
  *
- * A record lies in pieces carved one after another from tx.frag: prefix, payload, tag. What
+ * A record lies in pieces carved one after another from tx.frag: prefix, payload, trailer, tag. What
  * is copied in is encrypted where it lies. Pages that are spliced in are only read: of them
  * the pieces hold the room for their ciphertext.
  */
@@ -229,6 +229,32 @@ ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, u32 limit, struct iov
 	return ret;
 }
 
+/* Room for what follows the payload, and of that the part that is encrypted. 0 or -ENOMEM. */
+static int append_end(struct ktls_sock *ks)
+{
+	struct ktls_tx *tx = &ks->tx;
+	struct page *page;
+	u32 offset, got;
+	u8 *room;
+	int ret;
+
+	if (!ktls_record_trailer_len(tx->dir.key->format))
+		return reserve(ks, KTLS_TAG_LEN);
+	room = grow(ks, KTLS_TRAILER_MAX, &got);
+	if (!room)
+		return -ENOMEM;
+	page = tx->frag.page;
+	offset = tx->frag.offset - got;
+	ret = reserve(ks, KTLS_TAG_LEN);
+	if (ret) {
+		shrink(tx, got);
+		return ret;
+	}
+	*room = tx->open.type;
+	add_source(ks, page, offset, got);
+	return 0;
+}
+
 /* key->dst over the pieces, without the prefix. */
 static void map_pieces(struct ktls_tx *tx, u32 prefix)
 {
@@ -299,7 +325,7 @@ static void count_sealed(struct ktls_sock *ks)
 		return;
 	ktls_count(&dir->control, 1);
 	ktls_stats_inc(net, KTLS_STAT_TX_CONTROL);
-	if (open->type == KTLS_TYPE_CHANGE_CIPHER_SPEC)
+	if (open->type == KTLS_TYPE_CHANGE_CIPHER_SPEC && !dir->key->format->inner)
 		dir->may_rekey = true;
 }
 
@@ -359,7 +385,7 @@ int ktls_compose_seal(struct ktls_sock *ks)
 		ktls_compose_drop(tx);
 		return -EBADMSG;
 	}
-	ret = reserve(ks, KTLS_TAG_LEN);
+	ret = append_end(ks);
 	if (ret)
 		return ret;
 

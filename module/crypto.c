@@ -28,7 +28,7 @@ static int key_prepare(struct ktls_key *key)
 	crypto_init_wait(&key->wait);
 	aead_request_set_callback(key->req, CRYPTO_TFM_REQ_MAY_BACKLOG | CRYPTO_TFM_REQ_MAY_SLEEP,
 				  crypto_req_done, &key->wait);
-	aead_request_set_ad(key->req, KTLS_AAD_MAX);
+	aead_request_set_ad(key->req, key->format->aad_len);
 	return 0;
 }
 
@@ -80,19 +80,19 @@ void ktls_crypto_key_free(struct ktls_key *key)
 	kfree_sensitive(key);
 }
 
-static void fill_workspace(struct ktls_key *key, u64 seq, const u8 *explicit_nonce, u8 type,
-			   size_t payload_len)
+static void fill_workspace(struct ktls_key *key, u64 seq, const u8 *explicit_nonce,
+			   const struct ktls_header *header)
 {
-	ktls_record_iv(key->cipher, key->fixed, seq, explicit_nonce, key->iv);
-	ktls_record_aad(key->format, seq, type, payload_len, key->aad);
-	sg_set_buf(&key->src[0], key->aad, KTLS_AAD_MAX);
-	sg_set_buf(&key->dst[0], key->aad, KTLS_AAD_MAX);
+	ktls_record_iv(key->format, key->cipher, key->fixed, seq, explicit_nonce, key->iv);
+	ktls_record_aad(key->format, seq, header, key->aad);
+	sg_set_buf(&key->src[0], key->aad, key->format->aad_len);
+	sg_set_buf(&key->dst[0], key->aad, key->format->aad_len);
 }
 
 /**
  * ktls_crypto_seal() - encrypt a record
- * @key: its src (unless @in_place) and dst hold the plaintext and the room for ciphertext
- *	and tag, from entry 1 on, terminated
+ * @key: its src (unless @in_place) and dst hold the plaintext, with its trailer, and the room
+ *	for ciphertext and tag, from entry 1 on, terminated
  * @seq: sequence number
  * @explicit_nonce: the nonce's part that travels, if the cipher has one
  * @type: content type
@@ -105,21 +105,23 @@ static void fill_workspace(struct ktls_key *key, u64 seq, const u8 *explicit_non
 int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 		     size_t payload_len, bool in_place)
 {
+	struct ktls_header header;
 	u8 number[KTLS_SEQ_LEN];
 
 	ktls_put_be64(number, explicit_nonce);
-	fill_workspace(key, seq, number, type, payload_len);
-	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst, payload_len,
-			       key->iv);
+	ktls_record_outer(key->format, type, payload_len, &header);
+	fill_workspace(key, seq, number, &header);
+	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst,
+			       payload_len + ktls_record_trailer_len(key->format), key->iv);
 	return crypto_wait_req(crypto_aead_encrypt(key->req), &key->wait);
 }
 
 /**
  * ktls_crypto_open() - decrypt a record and check its tag
  * @key: its src (unless @in_place) holds ciphertext and tag, its dst the room for the
- *	plaintext (@in_place: ciphertext and tag), from entry 1 on, terminated
+ *	plaintext and trailer (@in_place: ciphertext and tag), from entry 1 on, terminated
  * @seq: the record's sequence number
- * @explicit_nonce: cipher->explicit_len bytes off the wire
+ * @explicit_nonce: ktls_record_explicit_len() bytes off the wire
  * @header: the record's header
  * @in_place: dst holds the ciphertext too
  *
@@ -129,8 +131,9 @@ int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 int ktls_crypto_open(struct ktls_key *key, u64 seq, const u8 *explicit_nonce,
 		     const struct ktls_header *header, bool in_place)
 {
-	fill_workspace(key, seq, explicit_nonce, header->type, header->payload_len);
+	fill_workspace(key, seq, explicit_nonce, header);
 	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst,
-			       header->payload_len + KTLS_TAG_LEN, key->iv);
+			       header->payload_len + ktls_record_trailer_len(key->format) +
+			       KTLS_TAG_LEN, key->iv);
 	return crypto_wait_req(crypto_aead_decrypt(key->req), &key->wait);
 }

@@ -23,6 +23,7 @@
  * @info: the UAPI's struct as it came, key included
  * @iv: of the record in work
  * @aad: of the record in work
+ * @trailer: TLS 1.3: the type of a record opened elsewhere
  * @src: what is read: @aad, then KTLS_SRC_MAX entries
  * @dst: what is written: @aad, then KTLS_DST_MAX entries
  * @window: datagrams received: which numbers of the epoch were seen
@@ -40,6 +41,7 @@ struct ktls_key {
 	u8 info[KTLS_CRYPTO_INFO_MAX];
 	u8 iv[KTLS_IV_MAX];
 	u8 aad[KTLS_IV_MAX];
+	u8 trailer;
 	struct scatterlist src[1 + KTLS_SRC_MAX];
 	struct scatterlist dst[1 + KTLS_DST_MAX];
 	struct ktls_window window;

@@ -289,7 +289,7 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 	if (ret)
 		return ret;
 	/* What reordering brings late under the old key is still delivered, but not waited for. */
-	if (ks->rx.hold)
+	if (ktls_rx_awaits_key(ks))
 		return -EKEYEXPIRED;
 	if (!timeo)
 		return -EAGAIN;
@@ -304,7 +304,7 @@ static bool has_unopened(const struct ktls_rx *rx)
 static bool has_news(struct ktls_sock *ks)
 {
 	return has_unopened(&ks->rx) || !skb_queue_empty_lockless(&ks->rx.queue) ||
-	       READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.hold) || READ_ONCE(ks->rx.dir.err) ||
+	       READ_ONCE(ks->rx.eof) || ktls_rx_awaits_key(ks) || READ_ONCE(ks->rx.dir.err) ||
 	       (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN) || READ_ONCE(ks->sk.sk_err) ||
 	       !READ_ONCE(ks->carrier.sk);
 }

@@ -96,7 +96,8 @@ static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 
 static int read_nonce(const struct ktls_key *key, const struct sk_buff *skb, u8 *nonce)
 {
-	return skb_copy_bits(skb, key->format->header_len, nonce, key->cipher->explicit_len);
+	return skb_copy_bits(skb, key->format->header_len, nonce,
+			     ktls_record_explicit_len(key->format, key->cipher));
 }
 
 static int open_in_place(struct ktls_key *key, struct sk_buff *skb,

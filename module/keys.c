@@ -45,7 +45,8 @@ static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
 	if (old)
 		WRITE_ONCE(dir->rekeys, dir->rekeys + 1);
 	dir->seq = ktls_get_be64(key->info + cipher->seq_at);
-	dir->nonce = cipher->explicit_len ? ktls_get_be64(key->info + cipher->iv_at) : 0;
+	dir->nonce = ktls_record_explicit_len(key->format, cipher) ?
+		     ktls_get_be64(key->info + cipher->iv_at) : 0;
 	dir->exhausted = false;
 	dir->may_rekey = false;
 	WRITE_ONCE(dir->cipher, cipher);
@@ -54,21 +55,32 @@ static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
 	return old;
 }
 
-/* A further key is taken after a ChangeCipherSpec only. */
+/*
+ * A further key is taken after a ChangeCipherSpec only; in TLS 1.3 after the peer's KeyUpdate, while
+ * ours is sent by whoever sets the key.
+ */
 static int check_key_change(const struct ktls_sock *ks, const struct ktls_dir *dir,
 			    const struct key_request *request)
 {
+	const struct ktls_dir *other = dir == &ks->tx.dir ? &ks->rx.dir : &ks->tx.dir;
+	const struct ktls_format *others = READ_ONCE(other->format);
 	u64 seq = ktls_get_be64(request->info + request->cipher->seq_at);
 
 	if (!ktls_is_connected(ks))
 		return -ENOTCONN;
 	if (request->format->stream == ktls_is_datagram(ks))
 		return -EINVAL;
+	/* One connection has one version. */
+	if (others && others != request->format)
+		return -EINVAL;
 	if (!dir->key)
 		return 0;
 	if (dir->key->format != request->format)
 		return -EINVAL;
-	if (!dir->may_rekey)
+	/* rfc8446 7.2: only the secret changes. */
+	if (request->format->inner && dir->key->cipher != request->cipher)
+		return -EINVAL;
+	if (!dir->may_rekey && !(request->format->inner && dir == &ks->tx.dir))
 		return -EBUSY;
 	/* rfc6347 4.1: nobody goes back to an epoch. */
 	return request->format->stream ||
@@ -113,6 +125,7 @@ static struct ktls_key *install_rx(struct ktls_sock *ks, struct ktls_key *key)
 	if (!old)
 		rx->copied_seq = tcp_sk(ks->carrier.sk)->copied_seq;
 	WRITE_ONCE(rx->hold, false);
+	memset(&rx->messages, 0, sizeof(rx->messages));
 	ktls_carrier_own(ks);
 	ktls_stream_scan(ks);
 	release_sock(ks->carrier.sk);
@@ -213,7 +226,7 @@ static void fill_key_info(const struct ktls_dir *dir, bool whole, u8 *info)
 		memset(info + cipher->salt_at, 0, cipher->salt_len);
 		memset(info + cipher->iv_at, 0, cipher->iv_len);
 	}
-	if (cipher->explicit_len)
+	if (ktls_record_explicit_len(key->format, cipher))
 		ktls_put_be64(info + cipher->iv_at, dir->nonce);
 	ktls_put_be64(info + cipher->seq_at, dir->seq);
 }

@@ -56,7 +56,7 @@ enum { KTLS_LIMIT_AHEAD, KTLS_LIMIT_REACHED, KTLS_LIMIT_TOLD };
  * @seq: sequence number of the next record
  * @nonce: explicit nonce of the next record; counted, but not used, where there is none
  * @exhausted: the last sequence number was used
- * @may_rekey: a ChangeCipherSpec has passed under this key
+ * @may_rekey: a ChangeCipherSpec, or towards us a KeyUpdate, has passed under this key
  * @limit: KTLS_LIMIT_*: see limit.c
  * @err: ended the direction; 0 while it lives
  * @rekeys: keys after the first
@@ -115,7 +115,8 @@ struct ktls_open_record {
  * @fin: the carrier's writing side is to be closed when nothing is pending
  * @close_notify_sent: nothing follows
  * @zerocopy: TLS_TX_ZEROCOPY_RO, kept to be read back
- * @overdue: the open record is complete, but there was no memory for its tag
+ * @overdue: the open record is complete, but there was no memory for its end
+ * @paused: KTLS_PAUSE: application data waits
  * @segment: datagram: KTLS_SEGMENT
  * @sizes: datagram: bytes of each pending record; from @sizes_first to @sizes_count
  * @write_seq: stream: the carrier's position as we left it
@@ -134,6 +135,7 @@ struct ktls_tx {
 	bool close_notify_sent;
 	bool zerocopy;
 	bool overdue;
+	bool paused;
 	u32 segment;
 	u16 sizes[KTLS_PENDING_RECORDS];
 	unsigned int sizes_first;
@@ -147,6 +149,7 @@ enum ktls_head {
 	KTLS_HEAD_NONE,		/* not a whole record yet */
 	KTLS_HEAD_DATA,		/* application data */
 	KTLS_HEAD_CONTROL,	/* another type */
+	KTLS_HEAD_SEALED,	/* one whose type will decide who gets it */
 	KTLS_HEAD_BAD,		/* no record can begin so: the reader reports it */
 };
 
@@ -162,14 +165,16 @@ enum ktls_head {
  * @queued_bytes: their unread bytes; read without the lock by poll
  * @control_queued: the last of them is a control record
  * @controls: opened control records for MSG_ERRQUEUE
- * @hold: a ChangeCipherSpec was opened: what follows needs the next key
+ * @hold: a ChangeCipherSpec or a KeyUpdate was opened: what follows needs the next key
+ * @messages: TLS 1.3: the handshake messages under this key
+ * @no_pad: TLS_RX_EXPECT_NO_PAD
  * @eof: close_notify came
  * @truncated: the carrier ended without one and a reader was told
  * @truncated_record: ... in the middle of a record
  * @copied_seq: the carrier's position as we left it
  * @mode: KTLS_CONTROL_*
  * @strict_eof: KTLS_STRICT_EOF
- * @bad_tag: records refused; likewise @bad_length, @bad_version
+ * @bad_tag: records refused, or illegal in TLS 1.3; likewise @bad_length, @bad_version
  * @work: takes control records and stuck beginnings off the carrier
  * @datagrams: as they came; its lock protects @closed too
  * @datagram: the one that is being opened, records already dealt with pulled off; NULL: none
@@ -196,6 +201,8 @@ struct ktls_rx {
 	bool control_queued;
 	struct sk_buff_head controls;
 	bool hold;
+	struct ktls_messages messages;
+	bool no_pad;
 	bool eof;
 	bool truncated;
 	bool truncated_record;
@@ -399,9 +406,10 @@ enum {
 
 int ktls_tx_sendmsg(struct ktls_sock *ks, struct msghdr *msg, size_t size);
 int ktls_tx_read_flags(struct ktls_sock *ks, struct ktls_write *write);
-int ktls_tx_get_room(struct ktls_sock *ks, long *timeo);
+int ktls_tx_get_room(struct ktls_sock *ks, struct ktls_write *write);
 int ktls_tx_push(struct ktls_sock *ks, int how);
 void ktls_tx_splice_eof(struct ktls_sock *ks);
+int ktls_tx_pause(struct ktls_sock *ks, bool on);
 int ktls_tx_flush(struct ktls_sock *ks);
 int ktls_tx_shutdown(struct ktls_sock *ks);
 bool ktls_tx_has_unsent(const struct ktls_sock *ks);
@@ -426,6 +434,7 @@ int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, si
 			  unsigned int flags);
 bool ktls_rx_readable(struct ktls_sock *ks);
 bool ktls_rx_at_end(struct ktls_sock *ks);
+bool ktls_rx_awaits_key(const struct ktls_sock *ks);
 u32 ktls_rx_available(struct ktls_sock *ks);
 void ktls_rx_work(struct work_struct *work);
 void ktls_rx_purge(struct ktls_rx *rx);
@@ -445,6 +454,8 @@ void ktls_stream_consume(struct ktls_sock *ks, u32 len);
 int ktls_stream_prepend(struct ktls_sock *ks, sockptr_t bytes, u32 len);
 int ktls_stream_take_over(struct ktls_sock *ks);
 int ktls_stream_head(struct ktls_sock *ks, struct ktls_header *header);
+bool ktls_stream_is_empty(const struct ktls_sock *ks);
+bool ktls_stream_is_sealed(const struct ktls_sock *ks);
 void ktls_stream_scan(struct ktls_sock *ks);
 u32 ktls_stream_readable(struct ktls_sock *ks);
 

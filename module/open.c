@@ -32,21 +32,28 @@ static void put_reader_pages(struct reader_pages *reader, bool dirty)
 	}
 }
 
-/* Entries of key->dst for the next @len bytes of @to, which advances; -errno: it did not. */
+/* What the type of TLS 1.3 is looked for in at once. */
+#define KTLS_UNPAD_CHUNK	64
+
+/*
+ * Entries of key->dst for the next @len bytes of @to, which advances, and for the trailer; -errno: it
+ * did not.
+ */
 static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 		      struct reader_pages *reader)
 {
+	u32 trailer = ktls_record_trailer_len(key->format);
+	unsigned int max = KTLS_DST_MAX - trailer;
 	struct scatterlist *sg = key->dst + 1;
 	u32 done = 0, n;
 	ssize_t got;
 	size_t start;
 
 	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
-	while (done < len && reader->count < KTLS_DST_MAX) {
+	while (done < len && reader->count < max) {
 		struct page **pages = reader->pages + reader->count;
 
-		got = iov_iter_get_pages2(to, pages, len - done, KTLS_DST_MAX - reader->count,
-					  &start);
+		got = iov_iter_get_pages2(to, pages, len - done, max - reader->count, &start);
 		if (got <= 0)
 			break;
 		for (done += got; got; got -= n, start = 0, sg++) {
@@ -55,6 +62,8 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 		}
 	}
 	if (done == len) {
+		if (trailer)
+			sg_set_buf(sg++, &key->trailer, trailer);
 		sg_mark_end(sg - 1);
 		return 0;
 	}
@@ -80,12 +89,25 @@ static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, b
 	u8 explicit_nonce[KTLS_SEQ_LEN];
 	int ret = 0;
 
-	if (key->cipher->explicit_len)
+	if (ktls_record_explicit_len(key->format, key->cipher))
 		ret = ktls_stream_copy(ks, key->format->header_len, explicit_nonce,
 				       key->cipher->explicit_len);
 	if (!ret)
 		ret = ktls_crypto_open(dir->key, dir->seq, explicit_nonce, header, in_place);
 	return ret;
+}
+
+/* TLS 1.3: whether what was opened for a reader is what it looked like: data without padding. */
+static bool was_data(struct ktls_sock *ks, const struct ktls_key *key)
+{
+	struct net *net = sock_net(&ks->sk);
+
+	if (!key->format->inner || key->trailer == KTLS_TYPE_DATA)
+		return true;
+	if (!key->trailer)
+		ktls_stats_inc(net, KTLS_STAT_RX_NO_PAD_VIOLATION);
+	ktls_stats_inc(net, KTLS_STAT_RX_DECRYPT_RETRY);
+	return false;
 }
 
 /* -EAGAIN: the record does not fit this way; nothing happened. */
@@ -100,10 +122,12 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	if (map_reader(ks->rx.dir.key, to, header->payload_len, &reader))
 		return -EAGAIN;
 	ret = open_mapped(ks, header, false);
+	if (!ret && !was_data(ks, ks->rx.dir.key))
+		ret = -EAGAIN;
 	if (ret) {
 		struct scatterlist *sg = ks->rx.dir.key->dst + 1;
 
-		/* Nobody is shown what was not authenticated. */
+		/* Nobody is shown what was not authenticated, or is not for readers of data. */
 		sg_zero_buffer(sg, sg_nents(sg), header->payload_len, 0);
 		iov_iter_revert(to, header->payload_len);
 	}
@@ -159,21 +183,45 @@ static int open_into(struct ktls_sock *ks, const struct ktls_header *header, str
 	return open_mapped(ks, header, in_place);
 }
 
-/* The opened record in an skb, or ERR_PTR; -ENOMEM: nothing happened. */
-static struct sk_buff *open_to_skb(struct ktls_sock *ks, const struct ktls_header *header)
+/* Finds type and length of a record of TLS 1.3. -EBADMSG: it may not be like this. */
+static int strip(const struct ktls_format *format, struct sk_buff *skb, struct ktls_header *header)
 {
+	u32 left = header->payload_len + KTLS_TRAILER_MAX, n, found = 0;
+	u8 bytes[KTLS_UNPAD_CHUNK];
+
+	while (left && !found) {
+		n = min_t(u32, left, sizeof(bytes));
+		left -= n;
+		if (skb_copy_bits(skb, left, bytes, n))
+			return -EIO;
+		found = ktls_record_unpad(bytes, n);
+	}
+	if (!found)
+		return -EBADMSG;
+	header->type = bytes[found - 1];
+	header->payload_len = left + found - 1;
+	return ktls_record_is_legal(format, header->type, header->payload_len) ? 0 : -EBADMSG;
+}
+
+/* The opened record in an skb, or ERR_PTR; -ENOMEM: nothing happened. */
+static struct sk_buff *open_to_skb(struct ktls_sock *ks, struct ktls_header *header)
+{
+	const struct ktls_format *format = ks->rx.dir.key->format;
 	bool in_place = map_source(ks, header) < 0;
 	struct sk_buff *skb;
 	int ret = 0;
 
-	skb = alloc_opened(ks, header->payload_len + (in_place ? KTLS_TAG_LEN : 0));
+	skb = alloc_opened(ks, header->payload_len + ktls_record_trailer_len(format) +
+			       (in_place ? KTLS_TAG_LEN : 0));
 	if (!skb)
 		return ERR_PTR(-ENOMEM);
 	if (in_place)
 		ret = gather(ks, header, skb);
 	if (!ret)
 		ret = open_into(ks, header, skb, in_place);
-	if (!ret && in_place)
+	if (!ret && format->inner)
+		ret = strip(format, skb, header);
+	if (!ret)
 		ret = pskb_trim(skb, header->payload_len);
 	if (ret) {
 		kfree_skb(skb);
@@ -206,8 +254,33 @@ void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 	ktls_stats_inc(net, KTLS_STAT_RX_CONTROL);
 }
 
+/* Is a KeyUpdate complete with this record? */
+static bool updates_key(struct ktls_rx *rx, struct sk_buff *skb)
+{
+	u8 bytes[KTLS_UNPAD_CHUNK];
+	bool updates = false;
+	u32 at, n;
+
+	for (at = 0; at < skb->len; at += n) {
+		n = min_t(u32, skb->len - at, sizeof(bytes));
+		if (skb_copy_bits(skb, at, bytes, n))
+			break;
+		updates |= ktls_record_updates_key(&rx->messages, bytes, n);
+	}
+	return updates;
+}
+
+/* Does what follows need the next key? */
+static bool ends_key(struct ktls_rx *rx, const struct ktls_header *header, struct sk_buff *skb)
+{
+	if (rx->dir.key->format->inner)
+		return header->type == KTLS_TYPE_HANDSHAKE && updates_key(rx, skb);
+	return header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC;
+}
+
 /* The record is no longer the stream's: count it, and what follows from it. */
-static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
+static void record_done(struct ktls_sock *ks, const struct ktls_header *header,
+			struct sk_buff *skb)
 {
 	struct ktls_rx *rx = &ks->rx;
 
@@ -217,9 +290,9 @@ static void record_done(struct ktls_sock *ks, const struct ktls_header *header)
 		rx->dir.exhausted = true;
 	rx->dir.seq++;
 	rx->dir.nonce++;
-	if (header->type == KTLS_TYPE_CHANGE_CIPHER_SPEC) {
+	if (ends_key(rx, header, skb)) {
 		rx->dir.may_rekey = true;
-		rx->hold = true;
+		WRITE_ONCE(rx->hold, true);
 	}
 	ktls_open_count(ks, header);
 }
@@ -307,27 +380,29 @@ static int refuse_record(struct ktls_sock *ks, int ret)
 
 static bool queue_is_full(const struct ktls_rx *rx, const struct ktls_header *header)
 {
-	return header->type != KTLS_TYPE_DATA && rx->mode == KTLS_CONTROL_QUEUE &&
+	return (header->type != KTLS_TYPE_DATA || rx->dir.key->format->inner) &&
+	       rx->mode == KTLS_CONTROL_QUEUE &&
 	       skb_queue_len_lockless(&rx->controls) >= KTLS_CONTROL_MAX;
 }
 
-static bool fits_reader(const struct ktls_dir *dir, const struct ktls_header *header, u32 room)
+static bool fits_reader(const struct ktls_rx *rx, const struct ktls_header *header, u32 room)
 {
 	return header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
-	       header->payload_len <= room && !dir->cipher->rereads;
+	       header->payload_len <= room && !rx->dir.cipher->rereads &&
+	       (!rx->dir.key->format->inner || rx->no_pad);
 }
 
-static int open_record(struct ktls_sock *ks, const struct ktls_header *header,
-		       struct iov_iter *to, u32 room)
+static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct iov_iter *to,
+		       u32 room)
 {
 	struct sk_buff *skb;
 	int ret;
 
-	if (to && fits_reader(&ks->rx.dir, header, room)) {
+	if (to && fits_reader(&ks->rx, header, room)) {
 		ret = open_direct(ks, header, to);
 		if (!ret) {
 			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DIRECT);
-			record_done(ks, header);
+			record_done(ks, header, NULL);
 			return header->payload_len;
 		}
 		if (ret != -EAGAIN)
@@ -336,7 +411,7 @@ static int open_record(struct ktls_sock *ks, const struct ktls_header *header,
 	skb = open_to_skb(ks, header);
 	if (IS_ERR(skb))
 		return PTR_ERR(skb);
-	record_done(ks, header);
+	record_done(ks, header, skb);
 	ktls_open_enqueue(ks, skb);
 	return 0;
 }

@@ -62,6 +62,25 @@ bool ktls_rx_at_end(struct ktls_sock *ks)
 	return ended;
 }
 
+/**
+ * ktls_rx_awaits_key() - is it another key that keeps readers from what comes, or its end?
+ * @ks: socket
+ *
+ * Plain readers that see no control records know nothing of keys, but when nothing is left
+ * their end comes.
+ *
+ * Context: any.
+ */
+bool ktls_rx_awaits_key(const struct ktls_sock *ks)
+{
+	const struct ktls_rx *rx = &ks->rx;
+
+	if (!READ_ONCE(rx->hold) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN))
+		return false;
+	return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT ||
+	       !(ktls_is_datagram(ks) || ktls_stream_is_empty(ks));
+}
+
 /* May a reader that knows so many queued records go on, if only to learn of an end? */
 static bool has_news(struct ktls_sock *ks, u32 known)
 {
@@ -69,8 +88,11 @@ static bool has_news(struct ktls_sock *ks, u32 known)
 	enum ktls_head head = READ_ONCE(rx->head);
 
 	if (skb_queue_len_lockless(&rx->queue) != known || READ_ONCE(rx->dir.err) ||
-	    READ_ONCE(rx->chore) || READ_ONCE(rx->hold))
+	    READ_ONCE(rx->chore))
 		return true;
+	if (READ_ONCE(rx->hold))
+		return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT ||
+		       (ktls_rx_at_end(ks) && !ktls_rx_awaits_key(ks));
 	/* A control record with no room in its queue is to be waited for, at the end too. */
 	if (head == KTLS_HEAD_CONTROL)
 		return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT;
@@ -127,13 +149,13 @@ static int why_nothing(struct ktls_sock *ks, long timeo)
 		return rx->dir.err;
 	if (rx->eof || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN))
 		return 0;
-	if (rx->hold)
+	if (rx->hold && rx->mode == KTLS_CONTROL_DEFAULT)
 		return -EKEYEXPIRED;
 	if (READ_ONCE(ks->carrier.err) || ktls_carrier_ended(ks->carrier.sk)) {
 		lock_sock(ks->carrier.sk);
 		ktls_stream_scan(ks);
 		/* What came before the end comes first. */
-		if (rx->head == KTLS_HEAD_NONE && !rx->chore)
+		if (rx->head == KTLS_HEAD_NONE && !rx->chore && !ktls_rx_awaits_key(ks))
 			ret = end_of_carrier(ks);
 		release_sock(ks->carrier.sk);
 		if (ret <= 0)
@@ -432,6 +454,19 @@ static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
 	return 0;
 }
 
+/* The worker opens no more than there is room for. */
+static bool is_full(const struct ktls_sock *ks)
+{
+	return atomic_read(&ks->sk.sk_rmem_alloc) > READ_ONCE(ks->sk.sk_rcvbuf);
+}
+
+/* A reader has made room: what poll is to know has to be opened. */
+static void open_ahead(struct ktls_sock *ks)
+{
+	if (READ_ONCE(ks->rx.head) == KTLS_HEAD_SEALED && READ_ONCE(ks->rx.chore) && !is_full(ks))
+		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
+}
+
 /**
  * ktls_rx_recvmsg() - recvmsg(2)
  * @ks: socket
@@ -461,6 +496,7 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 	else
 		ret = read_records(ks, &read, target, timeo);
 	mutex_unlock(&ks->rx.dir.lock);
+	open_ahead(ks);
 	if (read.type != KTLS_NO_TYPE)
 		return read.done;
 	return ret < 0 ? ret : 0;
@@ -536,6 +572,7 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 			break;
 	}
 	mutex_unlock(&ks->rx.dir.lock);
+	open_ahead(ks);
 	return ret;
 }
 
@@ -581,7 +618,8 @@ u32 ktls_rx_available(struct ktls_sock *ks)
  * ktls_rx_work() - what no reader may be there to do
  * @work: of struct ktls_rx
  *
- * Moves control records to their queue, drops empty records, makes room in the carrier.
+ * Moves control records to their queue, drops empty records, makes room in the carrier; opens
+ * what is there where nobody knows the types before.
  *
  * Context: workqueue; ends before the socket is freed (cancel_delayed_work_sync() in finish()).
  */
@@ -606,13 +644,16 @@ void ktls_rx_work(struct work_struct *work)
 	}
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
+		/* A reader will say when there is room. */
+		if (ks->rx.head == KTLS_HEAD_SEALED && is_full(ks))
+			break;
 		ret = ktls_open_head(ks, NULL, 0);
 		if (ret == -ENODATA)
 			ret = ktls_stream_take_over(ks) ?: -ENODATA;
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);
-	if (READ_ONCE(ks->rx.chore) && !ret)
+	if (READ_ONCE(ks->rx.chore) && !ret && !left)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	if (ret == -ENOMEM)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);

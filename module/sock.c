@@ -131,10 +131,12 @@ struct socket *ktls_sock_unbind(struct ktls_sock *ks)
 	tx->fin = false;
 	tx->close_notify_sent = false;
 	tx->overdue = false;
+	tx->paused = false;
 	WRITE_ONCE(rx->head, KTLS_HEAD_NONE);
 	WRITE_ONCE(rx->head_bytes, 0);
 	rx->chore = false;
 	rx->hold = false;
+	rx->no_pad = false;
 	rx->eof = false;
 	rx->truncated = false;
 	rx->truncated_record = false;
@@ -270,7 +272,7 @@ static __poll_t end_events(struct ktls_sock *ks)
 		events |= EPOLLRDHUP;
 	/* After a close_notify nothing comes, whatever the head still says. */
 	if (rx_ended && (READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE) &&
-	    (!READ_ONCE(ks->rx.hold) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN)))
+	    !ktls_rx_awaits_key(ks))
 		events |= EPOLLIN | EPOLLRDNORM;
 	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))
 		events |= EPOLLHUP;

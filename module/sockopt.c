@@ -24,6 +24,22 @@ static int set_zerocopy(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 	return ret;
 }
 
+/* As in kernel TLS there is nothing to be expected before a key. */
+static int set_no_pad(struct ktls_sock *ks, sockptr_t value, unsigned int len)
+{
+	int flag, ret = read_flag(value, len, &flag);
+
+	if (ret)
+		return ret;
+	mutex_lock(&ks->rx.dir.lock);
+	if (!ks->rx.dir.key)
+		ret = -EINVAL;
+	else
+		WRITE_ONCE(ks->rx.no_pad, flag);
+	mutex_unlock(&ks->rx.dir.lock);
+	return ret;
+}
+
 static int set_max_payload(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
 	int ret = 0;
@@ -54,8 +70,7 @@ static int set_tls(struct ktls_sock *ks, int name, sockptr_t value, unsigned int
 	case TLS_TX_ZEROCOPY_RO:
 		return set_zerocopy(ks, value, len);
 	case TLS_RX_EXPECT_NO_PAD:
-		/* Of TLS 1.3 only, as in kernel TLS. */
-		return -EINVAL;
+		return set_no_pad(ks, value, len);
 	case TLS_TX_MAX_PAYLOAD_LEN:
 		return set_max_payload(ks, value, len);
 	default:
@@ -142,6 +157,8 @@ static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 		move_controls(&ks->rx);
 	mutex_unlock(&ks->rx.dir.lock);
 	mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
+	/* It may be for the next key now that readers wait, or no longer. */
+	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	return 0;
 }
 
@@ -202,6 +219,13 @@ static int set_segment(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 	return ret;
 }
 
+static int set_pause(struct ktls_sock *ks, sockptr_t value, unsigned int len)
+{
+	int flag, ret = read_flag(value, len, &flag);
+
+	return ret ?: ktls_tx_pause(ks, flag);
+}
+
 static int set_ktls(struct ktls_sock *ks, int name, sockptr_t value, unsigned int len)
 {
 	switch (name) {
@@ -217,6 +241,8 @@ static int set_ktls(struct ktls_sock *ks, int name, sockptr_t value, unsigned in
 		return set_replay_window(ks, value, len);
 	case KTLS_SEGMENT:
 		return set_segment(ks, value, len);
+	case KTLS_PAUSE:
+		return set_pause(ks, value, len);
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -365,6 +391,7 @@ static int get_tls(struct ktls_sock *ks, int name, char __user *value, int __use
 {
 	u16 max = READ_ONCE(ks->tx.max_payload);
 	u32 zerocopy = READ_ONCE(ks->tx.zerocopy);
+	u32 no_pad = READ_ONCE(ks->rx.no_pad);
 
 	switch (name) {
 	case TLS_TX:
@@ -375,7 +402,8 @@ static int get_tls(struct ktls_sock *ks, int name, char __user *value, int __use
 		return len == sizeof(zerocopy) ?
 		       put_value(value, len_ptr, len, &zerocopy, sizeof(zerocopy)) : -EINVAL;
 	case TLS_RX_EXPECT_NO_PAD:
-		return -EINVAL;
+		return READ_ONCE(ks->rx.dir.key) ?
+		       put_value(value, len_ptr, len, &no_pad, sizeof(no_pad)) : -EINVAL;
 	case TLS_TX_MAX_PAYLOAD_LEN:
 		return put_value(value, len_ptr, len, &max, sizeof(max));
 	default:
@@ -415,7 +443,8 @@ static u32 info_flags(const struct ktls_sock *ks)
 	       (READ_ONCE(rx->dir.err) ? KTLS_F_RX_DEAD : 0) |
 	       (READ_ONCE(tx->dir.err) || READ_ONCE(tx->dir.exhausted) ? KTLS_F_TX_DEAD : 0) |
 	       (READ_ONCE(tx->dir.limit) != KTLS_LIMIT_AHEAD ? KTLS_F_TX_LIMIT : 0) |
-	       (READ_ONCE(rx->dir.limit) != KTLS_LIMIT_AHEAD ? KTLS_F_RX_LIMIT : 0);
+	       (READ_ONCE(rx->dir.limit) != KTLS_LIMIT_AHEAD ? KTLS_F_RX_LIMIT : 0) |
+	       (READ_ONCE(rx->hold) ? KTLS_F_RX_KEY_DUE : 0);
 }
 
 /* 0: not of datagrams, or nobody knows yet. */
@@ -477,6 +506,7 @@ static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __us
 	int strict = READ_ONCE(ks->rx.strict_eof);
 	int window = READ_ONCE(ks->rx.window_size);
 	int segment = READ_ONCE(ks->tx.segment);
+	int pause = READ_ONCE(ks->tx.paused);
 
 	switch (name) {
 	case KTLS_INFO:
@@ -491,6 +521,8 @@ static int get_ktls(struct ktls_sock *ks, int name, char __user *value, int __us
 	case KTLS_SEGMENT:
 		return ktls_is_datagram(ks) ?
 		       put_value(value, len_ptr, len, &segment, sizeof(segment)) : -EOPNOTSUPP;
+	case KTLS_PAUSE:
+		return put_value(value, len_ptr, len, &pause, sizeof(pause));
 	default:
 		return -ENOPROTOOPT;
 	}

@@ -26,6 +26,8 @@
 	X(RX_CONTROL,		"KtlsRxControl")			\
 	X(TX_SPLICED,		"KtlsTxSpliced")			\
 	X(RX_DIRECT,		"KtlsRxDirect")				\
+	X(RX_DECRYPT_RETRY,	"KtlsRxDecryptRetry")			\
+	X(RX_NO_PAD_VIOLATION,	"KtlsRxNoPadViolation")			\
 	X(RX_BAD_TAG,		"KtlsRxBadTag")				\
 	X(RX_BAD_LENGTH,	"KtlsRxBadLength")			\
 	X(RX_BAD_VERSION,	"KtlsRxBadVersion")			\

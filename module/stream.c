@@ -19,7 +19,7 @@
 static u32 carrier_bytes(const struct sock *csk)
 {
 	const struct tcp_sock *tp = tcp_sk(csk);
-	u32 bytes = tp->rcv_nxt - tp->copied_seq;
+	u32 bytes = READ_ONCE(tp->rcv_nxt) - READ_ONCE(tp->copied_seq);
 
 	/* The FIN has a number of its own. */
 	if (bytes && sock_flag(csk, SOCK_DONE))
@@ -36,6 +36,24 @@ static u32 carrier_bytes(const struct sock *csk)
 u32 ktls_stream_bytes(const struct ktls_sock *ks)
 {
 	return ks->rx.ahead_bytes + carrier_bytes(ks->carrier.sk);
+}
+
+/**
+ * ktls_stream_is_empty() - is nothing there, not even a part of a record?
+ * @ks: stream socket
+ *
+ * Context: any.
+ */
+bool ktls_stream_is_empty(const struct ktls_sock *ks)
+{
+	const struct sock *csk;
+	bool empty;
+
+	rcu_read_lock();
+	csk = READ_ONCE(ks->carrier.sk);
+	empty = !csk || (!READ_ONCE(ks->rx.ahead_bytes) && !carrier_bytes(csk));
+	rcu_read_unlock();
+	return empty;
 }
 
 /* What visits a run of bytes within one skb: returns entries used or -errno. */
@@ -350,9 +368,47 @@ static u32 scan_data(struct ktls_sock *ks, u32 enough, unsigned int limit, int *
 	return bytes;
 }
 
+/* Will TCP take no more before somebody reads? It would count the FIN's number as a byte. */
+static bool is_carrier_full(const struct ktls_sock *ks)
+{
+	return carrier_bytes(ks->carrier.sk) && tcp_epollin_ready(ks->carrier.sk, INT_MAX);
+}
+
 static bool can_open(const struct ktls_rx *rx)
 {
 	return rx->dir.key && !rx->hold && !rx->eof && !rx->dir.err;
+}
+
+/**
+ * ktls_stream_is_sealed() - is a record's reader unknown before it is opened?
+ * @ks: socket with an RX key
+ *
+ * TLS 1.3 hides the types, and plain readers are not to see other records than data. So whatever
+ * comes is opened before poll says that it is there.
+ *
+ * Context: any; the key is kept.
+ */
+bool ktls_stream_is_sealed(const struct ktls_sock *ks)
+{
+	return ks->rx.dir.key->format->inner && READ_ONCE(ks->rx.mode) == KTLS_CONTROL_QUEUE;
+}
+
+/* As ktls_stream_scan(), where types are hidden from those who poll. */
+static void scan_sealed(struct ktls_sock *ks, enum ktls_head *head, bool *chore)
+{
+	struct ktls_rx *rx = &ks->rx;
+	struct ktls_header header;
+	int ret = ktls_stream_head(ks, &header);
+
+	if (ret && ret != -ENODATA) {
+		*head = KTLS_HEAD_BAD;
+	} else if (ret) {
+		/* The carrier will take no more, though the record is not whole. */
+		*chore = is_carrier_full(ks);
+	} else if (skb_queue_len_lockless(&rx->controls) < KTLS_CONTROL_MAX) {
+		*head = KTLS_HEAD_SEALED;
+		*chore = true;
+	}
 }
 
 /**
@@ -373,10 +429,10 @@ void ktls_stream_scan(struct ktls_sock *ks)
 	u32 bytes = 0;
 	int next = -ENODATA;
 
-	if (can_open(rx)) {
-		/* TCP would count the FIN's number as a byte that waits. */
-		bool full = carrier_bytes(ks->carrier.sk) &&
-			    tcp_epollin_ready(ks->carrier.sk, INT_MAX);
+	if (can_open(rx) && ktls_stream_is_sealed(ks)) {
+		scan_sealed(ks, &head, &chore);
+	} else if (can_open(rx)) {
+		bool full = is_carrier_full(ks);
 
 		bytes = scan_data(ks, lowat, KTLS_SCAN_MAX, &next, &header);
 		if (bytes)
@@ -404,7 +460,7 @@ void ktls_stream_scan(struct ktls_sock *ks)
 }
 
 /**
- * ktls_stream_readable() - payload of the whole data records at the head
+ * ktls_stream_readable() - payload of the whole data records at the head, as far as types show
  * @ks: socket with an RX key
  *
  * Context: process, the carrier's lock held.
@@ -414,5 +470,6 @@ u32 ktls_stream_readable(struct ktls_sock *ks)
 	struct ktls_header header;
 	int next;
 
-	return can_open(&ks->rx) ? scan_data(ks, U32_MAX, KTLS_READABLE_MAX, &next, &header) : 0;
+	return can_open(&ks->rx) && !ktls_stream_is_sealed(ks) ?
+	       scan_data(ks, U32_MAX, KTLS_READABLE_MAX, &next, &header) : 0;
 }

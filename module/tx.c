@@ -149,8 +149,10 @@ static int check_ready(struct ktls_sock *ks)
 	return tx->dir.exhausted ? -EBADMSG : 0;
 }
 
-static bool has_room(struct ktls_sock *ks)
+static bool has_room(struct ktls_sock *ks, u8 type)
 {
+	if (ks->tx.paused && type == KTLS_TYPE_DATA)
+		return false;
 	return !READ_ONCE(ks->tx.pending_bytes) &&
 	       (ktls_carrier_has_room(ks->carrier.sk) ||
 		ktls_carrier_wants_room(ks, ks->carrier.sk));
@@ -172,7 +174,7 @@ bool ktls_tx_writable(struct ktls_sock *ks)
 		return false;
 	if (READ_ONCE(ks->tx.dir.err) || (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN))
 		return true;
-	return !READ_ONCE(ks->tx.pending_bytes) &&
+	return !READ_ONCE(ks->tx.paused) && !READ_ONCE(ks->tx.pending_bytes) &&
 	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(ks, csk));
 }
 
@@ -180,17 +182,17 @@ bool ktls_tx_writable(struct ktls_sock *ks)
  * Waits without tx.dir.lock. Callers look at everything again afterwards, unless the socket
  * was detached: what they have is not for whoever it may be bound to since. 0 or -ENOTCONN.
  */
-static int wait_for_room(struct ktls_sock *ks, long *timeo)
+static int wait_for_room(struct ktls_sock *ks, struct ktls_write *write)
 {
 	DEFINE_WAIT_FUNC(wait, woken_wake_function);
 	unsigned int bindings = ks->bindings;
 	bool room;
 
 	add_wait_queue(sk_sleep(&ks->sk), &wait);
-	room = has_room(ks);
+	room = has_room(ks, write->type);
 	mutex_unlock(&ks->tx.dir.lock);
 	if (!room)
-		*timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, *timeo);
+		write->timeo = wait_woken(&wait, TASK_INTERRUPTIBLE, write->timeo);
 	mutex_lock(&ks->tx.dir.lock);
 	remove_wait_queue(sk_sleep(&ks->sk), &wait);
 	return ks->bindings == bindings ? 0 : -ENOTCONN;
@@ -199,12 +201,12 @@ static int wait_for_room(struct ktls_sock *ks, long *timeo)
 /**
  * ktls_tx_get_room() - wait until nothing is pending and the carrier takes more
  * @ks: socket
- * @timeo: how long; becomes what is left
+ * @write: its type and timeo are set; timeo becomes what is left of it
  *
  * Context: process, tx.dir.lock held, which is released while waiting.
  * Return: 0 or -errno as <linux/ktls.h> says.
  */
-int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
+int ktls_tx_get_room(struct ktls_sock *ks, struct ktls_write *write)
 {
 	int ret;
 
@@ -221,13 +223,13 @@ int ktls_tx_get_room(struct ktls_sock *ks, long *timeo)
 				return ret ?: -ENOMEM;
 			continue;
 		}
-		if (!ret && has_room(ks))
+		if (!ret && has_room(ks, write->type))
 			return 0;
-		if (!*timeo)
+		if (!write->timeo)
 			return -EAGAIN;
 		if (signal_pending(current))
-			return sock_intr_errno(*timeo);
-		ret = wait_for_room(ks, timeo);
+			return sock_intr_errno(write->timeo);
+		ret = wait_for_room(ks, write);
 		if (ret)
 			return ret;
 	}
@@ -347,7 +349,7 @@ static int write_records(struct ktls_sock *ks, struct ktls_write *write)
 	int ret = 0;
 
 	while (!ret && iov_iter_count(&write->msg->msg_iter)) {
-		ret = ktls_tx_get_room(ks, &write->timeo);
+		ret = ktls_tx_get_room(ks, write);
 		if (ret)
 			break;
 		/* Types are never mixed; the lock may have been released. */
@@ -422,6 +424,33 @@ void ktls_tx_splice_eof(struct ktls_sock *ks)
 	if (!check_ready(ks) && ks->tx.open.len)
 		seal_and_push(ks, 0);
 	mutex_unlock(&ks->tx.dir.lock);
+}
+
+/**
+ * ktls_tx_pause() - KTLS_PAUSE
+ * @ks: socket
+ * @on: application data is to wait; what was taken of it goes before
+ *
+ * Context: process, no locks held.
+ * Return: 0; -ENOMEM: nothing was changed.
+ */
+int ktls_tx_pause(struct ktls_sock *ks, bool on)
+{
+	struct ktls_tx *tx = &ks->tx;
+	int ret = 0;
+
+	mutex_lock(&tx->dir.lock);
+	if (on && tx->open.len && !check_ready(ks)) {
+		ret = ktls_compose_seal(ks);
+		if (!ret)
+			ktls_tx_push(ks, 0);
+	}
+	if (ret != -ENOMEM)
+		WRITE_ONCE(tx->paused, on);
+	mutex_unlock(&tx->dir.lock);
+	if (!on)
+		ktls_carrier_wake(ks, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	return ret == -ENOMEM ? ret : 0;
 }
 
 /**

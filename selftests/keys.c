@@ -64,8 +64,11 @@ TEST_F(keys, version)
 		EXPECT_EQ(-EINVAL, set(self->fd, TLS_TX, &self->info, self->len));
 		EXPECT_EQ(-EINVAL, set(self->fd, TLS_RX, &self->info, self->len));
 	}
-	self->info.info.version = TLS_1_2_VERSION;
+	self->info.info.version = variant->cipher & TLS13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
 	EXPECT_EQ(0, set(self->fd, TLS_TX, &self->info, self->len));
+	/* One connection has one. */
+	self->info.info.version ^= TLS_1_2_VERSION ^ TLS_1_3_VERSION;
+	EXPECT_EQ(-EINVAL, set(self->fd, TLS_RX, &self->info, self->len));
 }
 
 TEST_F(keys, cipher)
@@ -108,8 +111,31 @@ TEST_F(keys, unbound)
 	EXPECT_NE(0, get(fd, TLS_TX, &self->info, &self->len));
 }
 
+/* Further keys of TLS 1.2; tls13.c has those of TLS 1.3. */
+FIXTURE(further) { int fd; struct peer peer; union crypto_info info; socklen_t len; };
+TLS12_VARIANTS(further);
+
+FIXTURE_SETUP(further)
+{
+	int fds[2];
+
+	ASSERT_EQ(0, tcp_pair(variant->family, fds));
+	self->peer.fd = fds[1];
+	keys_make(&self->peer.tx, variant->cipher, 1);
+	keys_make(&self->peer.rx, variant->cipher, 2);
+	self->fd = tls_attach(fds[0]);
+	ASSERT_LE(0, self->fd);
+	self->len = keys_info(&self->peer.rx, &self->info);
+}
+
+FIXTURE_TEARDOWN(further)
+{
+	close(self->fd);
+	peer_close(&self->peer);
+}
+
 /* Without a ChangeCipherSpec under the first key a second is refused and changes nothing. */
-TEST_F(keys, second)
+TEST_F(further, second)
 {
 	struct keys other;
 	union crypto_info info;
@@ -137,7 +163,7 @@ static void make_next(struct keys *keys, uint16_t cipher)
 		  TLS_CIPHER_AES_GCM_128, 8);
 }
 
-TEST_F(keys, changed_for_sending)
+TEST_F(further, changed_for_sending)
 {
 	struct ktls_info info;
 	struct keys next;
@@ -168,7 +194,7 @@ TEST_F(keys, changed_for_sending)
 	EXPECT_EQ(0, info.rx.rekeys);
 }
 
-TEST_F(keys, changed_for_receiving)
+TEST_F(further, changed_for_receiving)
 {
 	struct ktls_info info;
 	struct keys next;
@@ -210,8 +236,9 @@ TEST_F(keys, directions_may_differ)
 	struct keys rx;
 	char buf[16];
 
-	keys_make(&rx, variant->cipher == TLS_CIPHER_AES_GCM_128 ?
-		  TLS_CIPHER_CHACHA20_POLY1305 : TLS_CIPHER_AES_GCM_128, 7);
+	keys_make(&rx, (variant->cipher & TLS13) |
+		  (variant->cipher == TLS_CIPHER_AES_GCM_128 ? TLS_CIPHER_CHACHA20_POLY1305 :
+							       TLS_CIPHER_AES_GCM_128), 7);
 	ASSERT_EQ(0, tls_key(self->fd, TLS_TX, &self->peer.rx));
 	if (kernel_tls())
 		SKIP(return, "kernel TLS wants one cipher");
@@ -252,8 +279,8 @@ TEST_F(keys, read_back_short)
 	memset(&out, 0xee, sizeof(out));
 	ASSERT_EQ(0, set(self->fd, TLS_RX, &self->info, self->len));
 	ASSERT_EQ(0, get(self->fd, TLS_RX, &out, &len));
-	EXPECT_EQ(TLS_1_2_VERSION, out.info.version);
-	EXPECT_EQ(variant->cipher, out.info.cipher_type);
+	EXPECT_EQ(self->info.info.version, out.info.version);
+	EXPECT_EQ(self->info.info.cipher_type, out.info.cipher_type);
 	EXPECT_EQ(0xee, out.bytes[sizeof(out.info)]);
 }
 
@@ -310,7 +337,7 @@ TEST_F(keys, read_back_without_capability)
 	ASSERT_EQ(0, get(self->fd, TLS_TX, &out, &self->len));
 	EXPECT_FALSE(contains(&out, self->len, expected.key, 4));
 	EXPECT_FALSE(contains(&out, self->len, expected.nonce, 4));
-	EXPECT_EQ(TLS_1_2_VERSION, out.info.version);
+	EXPECT_EQ(self->info.info.version, out.info.version);
 	keys_from_info(&expected, &out);
 	EXPECT_EQ(1, expected.seq);
 }

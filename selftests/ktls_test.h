@@ -35,10 +35,16 @@
 #include <unistd.h>
 
 #define PAYLOAD_MAX	16384
-#define RECORD_MAX	(13 + 8 + PAYLOAD_MAX + 16)
+#define RECORD_MAX	(13 + 8 + PAYLOAD_MAX + 1 + 16)
 #define TIME_LIMIT	10	/* seconds that any blocking call may take */
 
 enum { CCS = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23 };
+
+/* With a TLS_CIPHER_*: that cipher in TLS 1.3. */
+#define TLS13		0x8000
+/* rfc8446 4.6.3: KeyUpdate, update_not_requested */
+#define KEY_UPDATE	"\30\0\0\1\0"
+#define KEY_UPDATE_LEN	5
 
 /* One direction's keys and counters, as the program sets them and the peer uses them. */
 struct keys {
@@ -47,6 +53,7 @@ struct keys {
 	uint8_t nonce[12];	/* salt and iv; the iv counts where it travels in the record */
 	uint64_t seq;
 	bool dtls;		/* the epoch is in the upper 16 bits of seq */
+	bool tls13;
 };
 
 union crypto_info {
@@ -65,7 +72,7 @@ struct peer {
 	struct keys rx;
 };
 
-/* peer.c: the record layer of TLS 1.2 in userspace */
+/* peer.c: the record layer in userspace */
 void keys_make(struct keys *keys, uint16_t cipher, uint8_t seed);
 socklen_t keys_info(const struct keys *keys, union crypto_info *out);
 void keys_from_info(struct keys *keys, const union crypto_info *info);
@@ -73,6 +80,9 @@ bool keys_crypt(const struct keys *keys, const uint8_t *nonce, const uint8_t *aa
 		const uint8_t *in, size_t len, uint8_t *out, uint8_t *tag, bool seal);
 size_t record_overhead(const struct keys *keys);
 size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t len, uint8_t *out);
+size_t record_seal_padded(struct keys *keys, uint8_t type, const void *payload, size_t len,
+			  size_t padding, uint8_t *out);
+size_t record_seal_inner(struct keys *keys, const void *inner, size_t len, uint8_t *out);
 ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_t *type,
 		    void *payload);
 int peer_send(struct peer *peer, uint8_t type, const void *payload, size_t len);
@@ -131,8 +141,8 @@ int count_fds(void);
 		SKIP(return, "only AF_KTLS does this");			\
 } while (0)
 
-/* The ciphers, half of them over IPv6. */
-#define CIPHER_VARIANTS(name)						\
+/* The ciphers, half of them over IPv6: of TLS 1.2 and DTLS, ... */
+#define TLS12_VARIANTS(name)						\
 	FIXTURE_VARIANT(name) { uint16_t cipher; int family; };		\
 	FIXTURE_VARIANT_ADD(name, aes_gcm_128)				\
 		{ .cipher = TLS_CIPHER_AES_GCM_128, .family = AF_INET };	\
@@ -142,6 +152,16 @@ int count_fds(void);
 		{ .cipher = TLS_CIPHER_CHACHA20_POLY1305, .family = AF_INET };	\
 	FIXTURE_VARIANT_ADD(name, aes_ccm_128)				\
 		{ .cipher = TLS_CIPHER_AES_CCM_128, .family = AF_INET6 }
+
+/* ... of TLS 1.3, ... */
+#define TLS13_VARIANTS(name)						\
+	FIXTURE_VARIANT_ADD(name, tls13_aes_gcm_128)			\
+		{ .cipher = TLS13 | TLS_CIPHER_AES_GCM_128, .family = AF_INET6 };	\
+	FIXTURE_VARIANT_ADD(name, tls13_chacha20_poly1305)		\
+		{ .cipher = TLS13 | TLS_CIPHER_CHACHA20_POLY1305, .family = AF_INET }
+
+/* ... and of both. That the key's size is another means nothing to TLS 1.3: see tls13.c. */
+#define CIPHER_VARIANTS(name) TLS12_VARIANTS(name); TLS13_VARIANTS(name)
 
 /* A fixture with two sockets of TLS that talk to each other, over every cipher. */
 #define PAIR_FIXTURE(name)						\

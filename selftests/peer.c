@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The record layer of TLS 1.2 written a second time, on OpenSSL: the peer of the tests. */
+/* The record layer written a second time, on OpenSSL: the peer of the tests. */
 #include "ktls_test.h"
 
 #include <openssl/evp.h>
@@ -65,16 +65,29 @@ static size_t header_len(const struct keys *keys)
 	return keys->dtls ? HEADER + 8 : HEADER;
 }
 
+/* As the kernel calls it, ... */
 static unsigned int version_of(const struct keys *keys)
+{
+	return keys->dtls ? DTLS_1_2_VERSION : keys->tls13 ? TLS_1_3_VERSION : TLS_1_2_VERSION;
+}
+
+/* ... and as the wire does (rfc8446 5.1). */
+static unsigned int wire_version(const struct keys *keys)
 {
 	return keys->dtls ? DTLS_1_2_VERSION : TLS_1_2_VERSION;
 }
 
-/* Keys that differ for every seed and begin at sequence number 0. */
+static size_t explicit_len(const struct keys *keys)
+{
+	return keys->tls13 ? 0 : keys->suite->explicit_len;
+}
+
+/* Keys that differ for every seed and begin at sequence number 0; @cipher may be with TLS13. */
 void keys_make(struct keys *keys, uint16_t cipher, uint8_t seed)
 {
 	memset(keys, 0, sizeof(*keys));
-	keys->suite = suite_find(cipher);
+	keys->suite = suite_find(cipher & ~TLS13);
+	keys->tls13 = cipher & TLS13;
 	memset(keys->key, 0x40 + seed, keys->suite->key_len);
 	memset(keys->nonce, 0xa0 + seed, sizeof(keys->nonce));
 	memset(keys->nonce, 0xd0 + seed, 4);
@@ -99,7 +112,7 @@ void keys_from_info(struct keys *keys, const union crypto_info *info)
 {
 	const struct suite *s = keys->suite;
 
-	if (s->explicit_len)
+	if (explicit_len(keys))
 		memcpy(keys->nonce + s->salt_len, info->bytes + s->iv_at, s->iv_len);
 	keys->seq = get_be(info->bytes + s->seq_at, 8);
 }
@@ -107,23 +120,33 @@ void keys_from_info(struct keys *keys, const union crypto_info *info)
 /* What a record is longer than its payload. */
 size_t record_overhead(const struct keys *keys)
 {
-	return header_len(keys) + keys->suite->explicit_len + TAG;
+	return header_len(keys) + explicit_len(keys) + keys->tls13 + TAG;
 }
 
 static void nonce_of(const struct keys *keys, const uint8_t *on_wire, uint8_t *out)
 {
 	memcpy(out, keys->nonce, NONCE);
-	if (keys->suite->explicit_len)
+	if (explicit_len(keys))
 		memcpy(out + 4, on_wire, 8);
 	else
 		put_be(out + 4, 8, get_be(out + 4, 8) ^ keys->seq);
 }
 
-static void aad_of(const struct keys *keys, uint8_t type, size_t len, uint8_t out[13])
+static size_t aad_len(const struct keys *keys)
 {
+	return keys->tls13 ? HEADER : 13;
+}
+
+/* Of the record that begins with @header; @len: its payload's. */
+static void aad_of(const struct keys *keys, const uint8_t *header, size_t len, uint8_t out[13])
+{
+	if (keys->tls13) {
+		memcpy(out, header, HEADER);
+		return;
+	}
 	put_be(out, 8, keys->seq);
-	out[8] = type;
-	put_be(out + 9, 2, version_of(keys));
+	out[8] = header[0];
+	put_be(out + 9, 2, wire_version(keys));
 	put_be(out + 11, 2, len);
 }
 
@@ -142,7 +165,7 @@ static bool crypt_with(EVP_CIPHER_CTX *ctx, const struct keys *keys, const uint8
 		return false;
 	if (!EVP_CipherInit_ex(ctx, NULL, NULL, keys->key, nonce, seal) ||
 	    (ccm && !EVP_CipherUpdate(ctx, NULL, &n, NULL, len)) ||
-	    !EVP_CipherUpdate(ctx, NULL, &n, aad, 13) ||
+	    !EVP_CipherUpdate(ctx, NULL, &n, aad, aad_len(keys)) ||
 	    EVP_CipherUpdate(ctx, out, &n, in, len) <= 0)
 		return false;
 	if (!ccm && EVP_CipherFinal_ex(ctx, out + len, &n) <= 0)
@@ -161,27 +184,66 @@ bool keys_crypt(const struct keys *keys, const uint8_t *nonce, const uint8_t *aa
 	return ok;
 }
 
-/* Makes the next record in @out, RECORD_MAX bytes for lawful payloads; its length. */
-size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t len, uint8_t *out)
+/* A record with @len bytes under its key, payload or more. */
+static size_t seal(struct keys *keys, uint8_t type, const void *plain, size_t len, uint8_t *out)
 {
-	size_t explicit_len = keys->suite->explicit_len, header = header_len(keys);
-	uint8_t *body = out + header + explicit_len;
+	size_t nonce_len = explicit_len(keys), header = header_len(keys);
+	uint8_t *body = out + header + nonce_len;
 	uint8_t nonce[NONCE], aad[13];
 
 	out[0] = type;
-	put_be(out + 1, 2, version_of(keys));
+	put_be(out + 1, 2, wire_version(keys));
 	if (keys->dtls)
 		put_be(out + 3, 8, keys->seq);
-	put_be(out + header - 2, 2, explicit_len + len + TAG);
-	memcpy(out + header, keys->nonce + 4, explicit_len);
+	put_be(out + header - 2, 2, nonce_len + len + TAG);
+	memcpy(out + header, keys->nonce + 4, nonce_len);
 	nonce_of(keys, out + header, nonce);
-	aad_of(keys, type, len, aad);
-	if (!keys_crypt(keys, nonce, aad, payload, len, body, body + len, true))
+	aad_of(keys, out, len, aad);
+	if (!keys_crypt(keys, nonce, aad, plain, len, body, body + len, true))
 		abort();
 	keys->seq++;
-	if (explicit_len)
+	if (nonce_len)
 		put_be(keys->nonce + 4, 8, get_be(keys->nonce + 4, 8) + 1);
-	return len + record_overhead(keys);
+	return header + nonce_len + len + TAG;
+}
+
+/* A record of TLS 1.3 whose inner plaintext is @len bytes of any kind. */
+size_t record_seal_inner(struct keys *keys, const void *inner, size_t len, uint8_t *out)
+{
+	return seal(keys, DATA, inner, len, out);
+}
+
+/* Makes the next record in @out, RECORD_MAX bytes for lawful payloads; its length. */
+size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t len, uint8_t *out)
+{
+	return record_seal_padded(keys, type, payload, len, 0, out);
+}
+
+/* As record_seal(), in TLS 1.3 with @padding. */
+size_t record_seal_padded(struct keys *keys, uint8_t type, const void *payload, size_t len,
+			  size_t padding, uint8_t *out)
+{
+	uint8_t *inner;
+
+	if (!keys->tls13)
+		return seal(keys, type, payload, len, out);
+	inner = calloc(1, len + 1 + padding);
+	memcpy(inner, payload, len);
+	inner[len] = type;
+	len = seal(keys, DATA, inner, len + 1 + padding, out);
+	free(inner);
+	return len;
+}
+
+/* Takes type and padding off what was opened; the payload's length, or -1. */
+static ssize_t unpad(const uint8_t *inner, size_t len, uint8_t *type)
+{
+	while (len && !inner[len - 1])
+		len--;
+	if (!len)
+		return -1;
+	*type = inner[len - 1];
+	return len - 1;
 }
 
 /*
@@ -191,22 +253,28 @@ size_t record_seal(struct keys *keys, uint8_t type, const void *payload, size_t 
 ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_t *type,
 		    void *payload)
 {
-	size_t overhead = record_overhead(keys), header = header_len(keys);
-	uint8_t nonce[NONCE], aad[13], tag[TAG];
+	size_t header = header_len(keys), at = header + explicit_len(keys);
+	uint8_t nonce[NONCE], aad[13], tag[TAG], plain[RECORD_MAX];
+	ssize_t n;
 
-	if (len < overhead || get_be(record + 1, 2) != version_of(keys) ||
+	if (len < at + TAG || len > RECORD_MAX || get_be(record + 1, 2) != wire_version(keys) ||
 	    get_be(record + header - 2, 2) != len - header)
 		return -1;
 	if (keys->dtls)
 		keys->seq = get_be(record + 3, 8);
+	n = len - at - TAG;
 	nonce_of(keys, record + header, nonce);
-	aad_of(keys, record[0], len - overhead, aad);
+	aad_of(keys, record, n, aad);
 	memcpy(tag, record + len - TAG, TAG);
-	if (!keys_crypt(keys, nonce, aad, record + overhead - TAG, len - overhead, payload, tag, false))
+	if (!keys_crypt(keys, nonce, aad, record + at, n, plain, tag, false))
 		return -1;
 	keys->seq++;
 	*type = record[0];
-	return len - overhead;
+	if (keys->tls13)
+		n = *type == DATA ? unpad(plain, n, type) : -1;
+	if (n > 0)
+		memcpy(payload, plain, n);
+	return n;
 }
 
 /* 0 when the record is with the socket. */

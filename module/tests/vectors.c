@@ -15,6 +15,7 @@
 
 /**
  * struct vector - a record
+ * @version: 0: TLS 1.2
  * @cipher: TLS_CIPHER_*
  * @type: content type
  * @seq: sequence number
@@ -23,6 +24,7 @@
  * @end: the end of the record as OpenSSL made it: all of it, or the tag
  */
 struct vector {
+	u16 version;
 	u16 cipher;
 	u8 type;
 	u64 seq;
@@ -150,6 +152,118 @@ static const struct vector vectors[] = {
 		.end_len = 16,
 		.end =
 			"\x14\xbd\xfe\xe3\x64\x29\xb6\x6b\xab\x7c\x6e\x0d\x81\x05\xcd\x14",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_128, .type = 23,
+		.seq = 0x0ULL, .len = 0,
+		.end_len = 22,
+		.end =
+			"\x17\x03\x03\x00\x11\x67\x77\xbd\xc3\xdc\xde\xd7\xc6\x2e\xe8\xe7\x42\xf9\x78\xc5"
+			"\xc0\x19",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_128, .type = 21,
+		.seq = 0x1ULL, .len = 2,
+		.end_len = 24,
+		.end =
+			"\x17\x03\x03\x00\x13\x47\x68\x9a\x71\x53\x93\xec\x38\x01\xfb\xa9\x16\xf1\xf7\x44"
+			"\x25\x03\x0e\xdc",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_128, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 55,
+		.end =
+			"\x17\x03\x03\x00\x32\x01\x5c\xf8\x14\xab\x60\x80\x43\xc2\xa3\x79\x6e\xf7\xfc\xda"
+			"\x68\xb0\x4a\x55\x4e\xba\x76\x92\xa2\x18\xc7\x81\x21\xe3\x7e\xc6\xd5\x78\x30\xad"
+			"\xc3\x7b\xdc\xce\x81\x74\x86\xc7\x78\x96\x8d\x79\x28\x2a\x07",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_128, .type = 23,
+		.seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x18\x2a\xf8\x4f\xce\xde\x56\x32\xbf\x60\x36\x4d\x0b\x77\x32\xcd",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_256, .type = 23,
+		.seq = 0x0ULL, .len = 0,
+		.end_len = 22,
+		.end =
+			"\x17\x03\x03\x00\x11\xb8\xb1\xcc\xd9\x78\xa9\x5c\x29\xbf\xe5\x46\x88\x43\x23\x03"
+			"\xa7\x8e",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_256, .type = 21,
+		.seq = 0x1ULL, .len = 2,
+		.end_len = 24,
+		.end =
+			"\x17\x03\x03\x00\x13\x53\x67\xc0\x98\xc4\xd7\x01\xe1\xe1\x61\xaf\x96\xdf\x3b\x13"
+			"\x9f\x24\xd7\xb2",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_256, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 55,
+		.end =
+			"\x17\x03\x03\x00\x32\xe8\xae\xd0\xbf\x8a\x78\x48\xf3\x83\x60\xa2\x1c\xf7\xe3\xd5"
+			"\xc3\xfb\x75\x51\xea\x18\x50\xd5\x7d\xa9\xa2\xa1\x75\xd9\x7a\x0e\xd0\x2d\x73\x32"
+			"\x4e\x0b\x4b\x87\x2a\x1f\x6e\x79\x76\x1e\xec\xd9\x0e\xfd\x83",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_GCM_256, .type = 23,
+		.seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x55\x3e\x58\xf7\x7d\xa7\x3f\xb9\x4c\x51\xcb\x6b\x1f\x1d\x9f\xd0",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23,
+		.seq = 0x0ULL, .len = 0,
+		.end_len = 22,
+		.end =
+			"\x17\x03\x03\x00\x11\x80\x75\xb1\xf7\x4c\x80\x33\x0b\xc0\xb5\x11\x71\x4c\x7d\x7a"
+			"\x2a\xa0",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 21,
+		.seq = 0x1ULL, .len = 2,
+		.end_len = 24,
+		.end =
+			"\x17\x03\x03\x00\x13\x9e\xc1\x5c\xb4\x57\x3e\x89\x84\x15\x5d\xcf\x8b\xee\x3b\x47"
+			"\x1a\xa6\xf8\xe8",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 55,
+		.end =
+			"\x17\x03\x03\x00\x32\xef\x26\xef\xad\x24\xff\x90\x09\xa4\xfa\xdb\x01\xf0\x9d\x97"
+			"\x21\x2b\xa8\x05\xdd\x4e\xed\x8d\xd0\x08\x10\xff\xc6\x69\x0a\xca\x26\x94\x5d\x0f"
+			"\x5d\x7f\x04\x52\x19\x33\xe3\x04\xa0\xb8\x0c\x78\x6a\x23\x54",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_CHACHA20_POLY1305, .type = 23,
+		.seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\xe0\x86\x78\xaa\xad\x0a\xb3\x0a\xaf\x16\xec\x01\x1e\xc6\x7c\xe5",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_CCM_128, .type = 23,
+		.seq = 0x0ULL, .len = 0,
+		.end_len = 22,
+		.end =
+			"\x17\x03\x03\x00\x11\x0c\x2a\x4c\x35\x01\x1f\x44\x00\x4f\xe0\x57\x69\x10\x2c\x44"
+			"\x86\x0b",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_CCM_128, .type = 21,
+		.seq = 0x1ULL, .len = 2,
+		.end_len = 24,
+		.end =
+			"\x17\x03\x03\x00\x13\xf3\x1d\x9c\xd7\x0a\x17\xe1\xa3\xb8\x24\x4d\x6e\x7b\x3e\x35"
+			"\xb6\x72\xa6\xbd",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_CCM_128, .type = 23,
+		.seq = 0x102030405060708ULL, .len = 33,
+		.end_len = 55,
+		.end =
+			"\x17\x03\x03\x00\x32\x6a\x91\xf6\x11\x08\x1c\x07\x50\x31\xe5\xbb\x1a\x29\x18\x44"
+			"\xfd\x69\x44\x54\xf0\x9e\x70\x70\xa8\xeb\x6c\xe9\x70\xdd\x3e\xee\x90\x32\x18\x84"
+			"\xdd\x41\x72\x75\x2c\xaa\x86\xfb\x7b\x82\xfd\x24\xf5\xf1\x2f",
+	}, {
+		.version = TLS_1_3_VERSION, .cipher = TLS_CIPHER_AES_CCM_128, .type = 23,
+		.seq = 0x7ULL, .len = 16384,
+		.end_len = 16,
+		.end =
+			"\x52\x2b\x78\xae\x55\x1c\x87\x06\x41\xb4\xce\xc4\x8c\xbc\x83\x77",
 	},
 };
 
@@ -174,7 +288,7 @@ static struct ktls_key *vector_key(const struct vector *vector)
 	count_up(info + cipher->key_at, cipher->key_len, 0);
 	count_up(info + cipher->salt_at, cipher->salt_len, 0xa0);
 	count_up(info + cipher->iv_at, cipher->iv_len, 0xb0);
-	return ktls_crypto_key(ktls_record_format(TLS_1_2_VERSION), cipher, info);
+	return ktls_crypto_key(ktls_record_format(vector->version ?: TLS_1_2_VERSION), cipher, info);
 }
 
 static void map(struct scatterlist *table, u8 *bytes, u32 len)
@@ -189,24 +303,26 @@ static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
 	u64 nonce = 0xb0b1b2b3b4b5b6b7ULL;
 	u32 at = ktls_record_prefix(key->format, key->cipher, vector->seq, vector->type,
 				    vector->len, nonce, record);
-	u32 i;
+	u32 end = at + vector->len, i;
 	int ret;
 
 	for (i = 0; i < vector->len; i++)
 		record[at + i] = payload_byte(i);
-	map(key->dst, record + at, vector->len + KTLS_TAG_LEN);
+	if (ktls_record_trailer_len(key->format))
+		record[end++] = vector->type;
+	map(key->dst, record + at, end - at + KTLS_TAG_LEN);
 	ret = ktls_crypto_seal(key, vector->seq, nonce, vector->type, vector->len, true);
-	return ret ?: at + vector->len + KTLS_TAG_LEN;
+	return ret ?: end + KTLS_TAG_LEN;
 }
 
-static int check_payload(const struct vector *vector, const u8 *payload)
+static int check_payload(const struct ktls_key *key, const struct vector *vector, const u8 *payload)
 {
 	u32 i;
 
 	for (i = 0; i < vector->len; i++)
 		if (payload[i] != payload_byte(i))
 			return -EBADMSG;
-	return 0;
+	return ktls_record_trailer_len(key->format) && payload[i] != vector->type ? -EBADMSG : 0;
 }
 
 static int open_record(struct ktls_key *key, const struct vector *vector, u8 *record, u8 *out)
@@ -219,7 +335,7 @@ static int open_record(struct ktls_key *key, const struct vector *vector, u8 *re
 	if (ret)
 		return ret;
 	map(key->src, record + at, header.record_len - at);
-	map(key->dst, out, max_t(u32, header.payload_len, 1));
+	map(key->dst, out, max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
 	return ktls_crypto_open(key, vector->seq, record + key->format->header_len, &header, false);
 }
 
@@ -230,7 +346,7 @@ static int check_open(struct ktls_key *key, const struct vector *vector, u8 *rec
 	u32 i;
 	int ret;
 
-	ret = open_record(key, vector, record, out) ?: check_payload(vector, out);
+	ret = open_record(key, vector, record, out) ?: check_payload(key, vector, out);
 	for (i = 1; !ret && i <= KTLS_TAG_LEN; i++) {
 		record[len - i] ^= 1;
 		if (open_record(key, vector, record, out) != -EBADMSG)
@@ -260,7 +376,7 @@ static int check_vector(const struct vector *vector, u8 *record, u8 *out)
 static int __init vectors_init(void)
 {
 	u8 *record = kmalloc(KTLS_RECORD_MAX, GFP_KERNEL);
-	u8 *out = kmalloc(KTLS_MAX_PAYLOAD, GFP_KERNEL);
+	u8 *out = kmalloc(KTLS_MAX_PAYLOAD + KTLS_TRAILER_MAX, GFP_KERNEL);
 	int ret = record && out ? 0 : -ENOMEM;
 	unsigned int i;
 

@@ -18,18 +18,23 @@ static inline void sealer_make(struct sealer *s, u16 version, u16 id, u8 seed)
 {
 	s->format = ktls_record_format(version);
 	s->cipher = ktls_cipher_find(id);
-	keys_make(&s->keys, id, seed);
+	keys_make(&s->keys, s->format->inner ? id | TLS13 : id, seed);
 	s->keys.dtls = !s->format->stream;
 }
 
-static inline bool sealer_crypt(struct sealer *s, u8 *record, u8 type, size_t len, const u8 *in,
-				u8 *out, u8 *tag, bool seal)
+/* @len bytes of payload and its trailer, in place. */
+static inline bool sealer_crypt(struct sealer *s, u8 *record, const struct ktls_header *header,
+				bool seal)
 {
+	size_t at = ktls_record_prefix_len(s->format, s->cipher);
+	size_t len = header->payload_len + ktls_record_trailer_len(s->format);
 	u8 iv[KTLS_IV_MAX], aad[KTLS_AAD_MAX];
 
-	ktls_record_iv(s->cipher, s->keys.nonce, s->keys.seq, record + s->format->header_len, iv);
-	ktls_record_aad(s->format, s->keys.seq, type, len, aad);
-	return keys_crypt(&s->keys, iv + !!s->cipher->iv_prefix, aad, in, len, out, tag, seal);
+	ktls_record_iv(s->format, s->cipher, s->keys.nonce, s->keys.seq,
+		       record + s->format->header_len, iv);
+	ktls_record_aad(s->format, s->keys.seq, header, aad);
+	return keys_crypt(&s->keys, iv + !!s->cipher->iv_prefix, aad, record + at, len,
+			  record + at, record + at + len, seal);
 }
 
 /* The record's length. */
@@ -39,18 +44,25 @@ static inline size_t sealer_seal(struct sealer *s, u8 type, const u8 *payload, s
 	u64 nonce = ktls_get_be64(s->keys.nonce + 4) + s->keys.seq;
 	size_t at = ktls_record_prefix(s->format, s->cipher, s->keys.seq, type, len, nonce,
 				       record);
+	struct ktls_header header;
 
-	if (!sealer_crypt(s, record, type, len, payload, record + at, record + at + len, true))
+	ktls_record_outer(s->format, type, len, &header);
+	memcpy(record + at, payload, len);
+	if (s->format->inner)
+		record[at + len] = type;
+	if (!sealer_crypt(s, record, &header, true))
 		abort();
 	s->keys.seq++;
-	return at + len + KTLS_TAG_LEN;
+	return at + len + ktls_record_trailer_len(s->format) + KTLS_TAG_LEN;
 }
 
-/* The payload's length, -errno; the sequence number moves on success only. */
-static inline int sealer_open(struct sealer *s, u8 *record, size_t len, u8 *payload)
+/* Opens a copy. The payload's length, -errno; the sequence number moves on success only. */
+static inline int sealer_open(struct sealer *s, const u8 *record, size_t len, u8 *type,
+			      u8 *payload)
 {
-	size_t at = ktls_record_prefix_len(s->format, s->cipher);
+	size_t at = ktls_record_prefix_len(s->format, s->cipher), n;
 	struct ktls_header header;
+	u8 copy[KTLS_RECORD_MAX];
 	int result = ktls_record_parse(s->format, s->cipher, record, &header);
 
 	if (result)
@@ -59,11 +71,20 @@ static inline int sealer_open(struct sealer *s, u8 *record, size_t len, u8 *payl
 		return -EMSGSIZE;
 	if (!s->format->stream)
 		s->keys.seq = header.seq;
-	if (!sealer_crypt(s, record, header.type, header.payload_len, record + at, payload,
-			  record + len - KTLS_TAG_LEN, false))
+	memcpy(copy, record, len);
+	if (!sealer_crypt(s, copy, &header, false))
 		return -EBADMSG;
 	s->keys.seq++;
-	return header.payload_len;
+	*type = header.type;
+	n = header.payload_len;
+	if (s->format->inner) {
+		n = ktls_record_unpad(copy + at, n + KTLS_TRAILER_MAX);
+		if (!n)
+			return -EBADMSG;
+		*type = copy[at + --n];
+	}
+	memcpy(payload, copy + at, n);
+	return (int)n;
 }
 
 #endif /* KTLS_SEAL_H */

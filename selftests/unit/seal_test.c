@@ -28,6 +28,7 @@ static void ours_to_theirs(u16 version, u16 id)
 
 static void theirs_to_ours(u16 version, u16 id)
 {
+	u8 type;
 	struct sealer ours;
 	struct keys theirs;
 	size_t i, n, wrong = 0;
@@ -37,8 +38,8 @@ static void theirs_to_ours(u16 version, u16 id)
 	theirs = ours.keys;
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		n = record_seal(&theirs, (u8)(20 + i), payload, sizes[i], record);
-		wrong += sealer_open(&ours, record, n, out) != (int)sizes[i] ||
-			 memcmp(out, payload, sizes[i]);
+		wrong += sealer_open(&ours, record, n, &type, out) != (int)sizes[i] ||
+			 type != 20 + i || memcmp(out, payload, sizes[i]);
 	}
 	tap(!wrong, "sealed by OpenSSL, opened by record.c", ours.cipher->name);
 }
@@ -46,6 +47,7 @@ static void theirs_to_ours(u16 version, u16 id)
 /* No change of any byte goes unnoticed, and none changes what comes after. */
 static void each_byte(u16 version, u16 id)
 {
+	u8 type;
 	struct sealer ours;
 	struct keys theirs;
 	size_t n, at, wrong = 0;
@@ -57,15 +59,16 @@ static void each_byte(u16 version, u16 id)
 	for (at = 0; at < n; at++)
 		for (change = 1; change < 256; change += at < ours.format->header_len ? 1 : 27) {
 			record[at] ^= (u8)change;
-			wrong += sealer_open(&ours, record, n, out) >= 0;
+			wrong += sealer_open(&ours, record, n, &type, out) >= 0;
 			record[at] ^= (u8)change;
 		}
-	wrong += sealer_open(&ours, record, n, out) != 40;
+	wrong += sealer_open(&ours, record, n, &type, out) != 40;
 	tap(!wrong, "each byte changed", ours.cipher->name);
 }
 
 static void each_cut(u16 version, u16 id)
 {
+	u8 type;
 	struct sealer ours;
 	struct keys theirs;
 	size_t n, len, wrong = 0;
@@ -75,7 +78,7 @@ static void each_cut(u16 version, u16 id)
 	n = record_seal(&theirs, 23, payload, 40, record);
 	for (len = 0; len < n - ours.format->header_len; len++) {
 		ktls_put_be16(record + ours.format->length_at, (u16)len);
-		wrong += sealer_open(&ours, record, ours.format->header_len + len, out) != -EBADMSG;
+		wrong += sealer_open(&ours, record, ours.format->header_len + len, &type, out) != -EBADMSG;
 	}
 	tap(!wrong, "each shorter length", ours.cipher->name);
 }
@@ -83,6 +86,7 @@ static void each_cut(u16 version, u16 id)
 /* A record taken for one with another number or under another key. */
 static void wrong_context(u16 version, u16 id)
 {
+	u8 type;
 	struct sealer ours;
 	struct keys theirs;
 	size_t n, wrong = 0;
@@ -92,15 +96,15 @@ static void wrong_context(u16 version, u16 id)
 	n = record_seal(&theirs, 23, payload, 100, record);
 	/* A datagram says its number. */
 	ours.keys.seq = ours.format->stream;
-	wrong += sealer_open(&ours, record, n, out) != (ours.format->stream ? -EBADMSG : 100);
+	wrong += sealer_open(&ours, record, n, &type, out) != (ours.format->stream ? -EBADMSG : 100);
 	ours.keys.seq = 0;
 	ours.keys.key[0] ^= 1;
-	wrong += sealer_open(&ours, record, n, out) != -EBADMSG;
+	wrong += sealer_open(&ours, record, n, &type, out) != -EBADMSG;
 	ours.keys.key[0] ^= 1;
 	ours.keys.nonce[0] ^= 1;
-	wrong += sealer_open(&ours, record, n, out) != -EBADMSG;
+	wrong += sealer_open(&ours, record, n, &type, out) != -EBADMSG;
 	ours.keys.nonce[0] ^= 1;
-	wrong += sealer_open(&ours, record, n, out) != 100;
+	wrong += sealer_open(&ours, record, n, &type, out) != 100;
 	tap(!wrong, "another number, key or salt", ours.cipher->name);
 }
 
@@ -122,6 +126,7 @@ int main(void)
 {
 	fill(payload, sizeof(payload), 1);
 	of_version(TLS_1_2_VERSION);
+	of_version(TLS_1_3_VERSION);
 	of_version(DTLS_1_2_VERSION);
 	return tap_done();
 }

@@ -38,6 +38,11 @@
  *	ENOENT		the kernel has no such cipher
  *	EBUSY		a key is there and may not be replaced now; a record is open (MSG_MORE)
  *	EFAULT		bad address
+ * and then leaves the key that is there. Versions are TLS_1_2_VERSION and TLS_1_3_VERSION, the same
+ * in both directions. Another key is taken: in TLS 1.2 once a ChangeCipherSpec has been sent
+ * (TLS_TX) or delivered (TLS_RX) under the one before, with any cipher; in TLS 1.3 with the same
+ * cipher, at any time (TLS_TX: a KeyUpdate is to be sent before) or once a KeyUpdate was delivered
+ * (TLS_RX).
  * getsockopt of the two gives version and cipher (4 bytes) or the whole struct with the
  * counters of the next record. Key, salt and static iv in it are zero unless the caller has
  * CAP_NET_ADMIN over the socket's network namespace. EINVAL: another size; EBUSY: no key.
@@ -65,7 +70,8 @@
  *	EMSGSIZE	a record is longer than TLS allows
  *	EINVAL		a record has another version
  *	ECONNABORTED	KTLS_STRICT_EOF: the carrier ended without close_notify
- *	EKEYEXPIRED	a ChangeCipherSpec was delivered: what follows needs the next TLS_RX
+ *	EKEYEXPIRED	a ChangeCipherSpec, or in TLS 1.3 a KeyUpdate, was delivered: what follows
+ *			needs the next TLS_RX
  *	EOPNOTSUPP	MSG_OOB
  *	EAGAIN, EINTR, ECONNRESET, ...		as TCP, but a reset is never followed by 0
  * EBADMSG, EMSGSIZE and EINVAL from the record layer are final for the receiving direction;
@@ -147,8 +153,8 @@ struct sockaddr_ktls {
 #define TLS_RX_EXPECT_NO_PAD	4
 #endif
 /*
- * get, set: __u16, the largest payload of a record sent, 64 to 16384 (RFC 8449 and
- * max_fragment_length). EINVAL: another size or value. EBUSY: a record is open.
+ * get, set: __u16, the largest payload of a record sent, 63 to 16384 (RFC 8449, whose limits
+ * count the content type of TLS 1.3, and max_fragment_length). EINVAL: another size or value. EBUSY: a record is open.
  */
 #ifndef TLS_TX_MAX_PAYLOAD_LEN
 #define TLS_TX_MAX_PAYLOAD_LEN	5
@@ -191,11 +197,19 @@ struct sockaddr_ktls {
  */
 #define KTLS_SEGMENT		7
 
+/*
+ * get, set: int, 0 or 1: while 1, application data waits as if the carrier had no room (EAGAIN, no
+ * POLLOUT), and records of other types pass: for a handshake beside programs that send. An open
+ * record is completed first. EINVAL: another size or value. ENOMEM.
+ */
+#define KTLS_PAUSE		8
+
 /* Non-data records are delivered in order with the data (see EIO above). */
 #define KTLS_CONTROL_DEFAULT	0
 /*
  * Non-data records go to the error queue: recvmsg(MSG_ERRQUEUE) returns them one by one,
- * with the same control message; poll says POLLPRI. Plain reads never see them. When
+ * with the same control message; poll says POLLPRI. Plain reads never see them, and where
+ * the next TLS_RX is due they wait for it (EAGAIN, not EKEYEXPIRED), unless the carrier ended. When
  * KTLS_CONTROL_MAX wait there, reading of the carrier pauses until one is taken. POLLPRI
  * and EAGAIN from recvmsg(MSG_ERRQUEUE): a limit is near, see KTLS_INFO.
  */
@@ -214,6 +228,7 @@ struct sockaddr_ktls {
 #define KTLS_F_TX_DEAD		(1U << 8)	/* the carrier or the sequence numbers ended it */
 #define KTLS_F_TX_LIMIT		(1U << 9)	/* it is time for another key, see tx_left */
 #define KTLS_F_RX_LIMIT		(1U << 10)	/* ... for the peer, see rx_left */
+#define KTLS_F_RX_KEY_DUE	(1U << 11)	/* what follows needs the next TLS_RX */
 
 /* One direction of a socket. */
 struct ktls_dir_info {
