@@ -427,14 +427,21 @@ static void check_unwilling(int we_serve)
 
 /* ---- both ---- */
 
-/* One thread sends, one receives, keys change all the time: hashes at both ends. */
-#define RACE_BYTES	(8U << 20)
+/*
+ * One thread sends, one receives, keys change all the time: until so much has gone each way and so
+ * many keys have, or much more and there were no keys.
+ */
+#define RACE_BYTES	(4U << 20)
+#define RACE_BYTES_MAX	(64U << 20)
+#define RACE_KEYS	4
 
 struct race {
 	struct link *l;
-	int by_file;
+	atomic_bool stop, done;		/* sending; it has stopped */
 	size_t sent;
-	ssize_t failed;
+	atomic_size_t target;		/* to be received, once stop is set */
+	size_t got, wrong;
+	ssize_t send_end, recv_end;
 };
 
 static char pattern(size_t at)
@@ -442,142 +449,164 @@ static char pattern(size_t at)
 	return (char)(at * 7 + at / 8191);
 }
 
+static void make_pattern(char *buf, size_t at, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		buf[i] = pattern(at + i);
+}
+
+static size_t count_wrong(const char *buf, size_t at, size_t len)
+{
+	size_t i, wrong = 0;
+
+	for (i = 0; i < len; i++)
+		wrong += buf[i] != pattern(at + i);
+	return wrong;
+}
+
 static void *send_all(void *arg)
 {
 	struct race *r = arg;
 	char buf[30000];
-	size_t i, n;
-	ssize_t ret;
+	ssize_t n;
 
-	while (r->sent < RACE_BYTES) {
-		n = RACE_BYTES - r->sent < sizeof(buf) ? RACE_BYTES - r->sent : sizeof(buf);
-		for (i = 0; i < n; i++)
-			buf[i] = pattern(r->sent + i);
-		ret = ktls_send(r->l->ours, buf, n, 0);
-		if (ret == -EAGAIN) {
+	while (!r->stop) {
+		make_pattern(buf, r->sent, sizeof(buf));
+		n = ktls_send(r->l->ours, buf, sizeof(buf), 0);
+		if (n == -EAGAIN)
 			usleep(200);
-			continue;
-		}
-		if (ret <= 0) {
-			r->failed = ret;
+		else if (n <= 0)
+			r->send_end = n;
+		else
+			r->sent += (size_t)n;
+		if (n <= 0 && n != -EAGAIN)
 			break;
-		}
-		r->sent += (size_t)ret;
 	}
+	r->done = true;
 	return NULL;
 }
 
-struct reading {
-	struct link *l;
-	size_t got, wrong;
-	atomic_bool stop;
-	ssize_t failed;
-};
-
 static void *receive_all(void *arg)
 {
-	struct reading *r = arg;
+	struct race *r = arg;
 	struct pollfd pfd = { .fd = ktls_poll_fd(r->l->ours), .events = POLLIN };
 	char buf[20000];
-	ssize_t n, i;
+	ssize_t n;
 
-	while (!r->stop || r->got < RACE_BYTES) {
+	while (!r->stop || r->got < r->target) {
 		n = ktls_recv(r->l->ours, buf, sizeof(buf), 0);
 		if (n == -EAGAIN) {
 			poll(&pfd, 1, 10);
 			continue;
 		}
-		if (n <= 0) {
-			r->failed = n;
+		r->recv_end = n;
+		if (n <= 0)
 			break;
-		}
-		for (i = 0; i < n; i++)
-			r->wrong += buf[i] != pattern(r->got + (size_t)i);
+		r->wrong += count_wrong(buf, r->got, (size_t)n);
 		r->got += (size_t)n;
 	}
 	return NULL;
 }
 
-/* The peer's side: sends as much, receives as much, begins other keys itself now and then. */
-static size_t run_peer(struct link *l, size_t *wrong, const struct race *race)
+/* All of it, though our end does not read before we do. */
+static void flush_hard(struct link *l)
 {
-	size_t sent = 0, received = 0, i, turns = 0;
+	static char out[1 << 20];
+	int len = BIO_read(l->peer.wbio, out, sizeof(out)), done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = send(l->peer.fd, out + done, (size_t)(len - done), MSG_NOSIGNAL);
+		if (n > 0)
+			done += (int)n;
+		else if (errno != EAGAIN)
+			break;
+		peer_fill(&l->peer);
+	}
+}
+
+static bool is_enough(const struct race *r, size_t received)
+{
+	return (received >= RACE_BYTES && info_of(r->l).tx.rekeys >= RACE_KEYS &&
+		info_of(r->l).rx.rekeys >= RACE_KEYS) ||
+	       received >= RACE_BYTES_MAX;
+}
+
+/* The peer's side: a record each way a turn, and now and then other keys. What was received. */
+static size_t run_peer(struct race *r, size_t *wrong)
+{
+	struct peer *peer = &r->l->peer;
+	size_t received = 0, sent = 0, turns = 0;
 	char buf[16384];
 	int n, idle = 0;
 
-	while ((received < RACE_BYTES || sent < RACE_BYTES) && idle < 3000 && !race->failed) {
-		peer_fill(&l->peer);
+	while (idle < 2000 && (!r->done || received < r->sent || r->got < sent)) {
+		peer_fill(peer);
 		ERR_clear_error();
-		n = SSL_read(l->peer.ssl, buf, sizeof(buf));
-		for (i = 0; n > 0 && i < (size_t)n; i++)
-			*wrong += buf[i] != pattern(received + i);
-		received += n > 0 ? (size_t)n : 0;
-		if (n <= 0 && SSL_get_error(l->peer.ssl, n) != SSL_ERROR_WANT_READ)
+		n = SSL_read(peer->ssl, buf, sizeof(buf));
+		if (n <= 0 && SSL_get_error(peer->ssl, n) != SSL_ERROR_WANT_READ)
 			break;
-		if (sent < RACE_BYTES && !SSL_in_init(l->peer.ssl) && peer_output(&l->peer) < 65536) {
-			for (i = 0; i < sizeof(buf); i++)
-				buf[i] = pattern(sent + i);
-			if (SSL_write(l->peer.ssl, buf, sizeof(buf)) != sizeof(buf))
+		*wrong += n > 0 ? count_wrong(buf, received, (size_t)n) : 0;
+		received += n > 0 ? (size_t)n : 0;
+		if (!r->stop && !SSL_in_init(peer->ssl)) {
+			make_pattern(buf, sent, sizeof(buf));
+			if (SSL_write(peer->ssl, buf, sizeof(buf)) != sizeof(buf))
 				break;
 			sent += sizeof(buf);
 		}
-		if (++turns % 97 == 0 && l->tls13)
-			SSL_key_update(l->peer.ssl, SSL_KEY_UPDATE_REQUESTED);
-		if (turns % 97 == 50)
-			(void)ktls_rekey(l->ours);
+		if (++turns % 41 == 0 && r->l->tls13)
+			SSL_key_update(peer->ssl, SSL_KEY_UPDATE_REQUESTED);
+		if (turns % 41 == 20)
+			(void)ktls_rekey(r->l->ours);
+		if (!r->stop && is_enough(r, received)) {
+			r->target = sent;
+			r->stop = true;
+		}
 		idle = n > 0 ? 0 : idle + 1;
 		if (idle)
-			poll(&(struct pollfd){ .fd = l->peer.fd, .events = POLLIN }, 1, 5);
-		while (peer_output(&l->peer)) {
-			static char out[1 << 20];
-			int len = BIO_read(l->peer.wbio, out, sizeof(out)), done = 0;
-
-			while (done < len) {
-				ssize_t k = send(l->peer.fd, out + done, (size_t)(len - done),
-						 MSG_NOSIGNAL);
-
-				if (k > 0)
-					done += (int)k;
-				else {
-					peer_fill(&l->peer);
-					usleep(100);
-				}
-			}
-		}
+			poll(&(struct pollfd){ .fd = peer->fd, .events = POLLIN }, 1, 5);
+		flush_hard(r->l);
 	}
 	return received;
+}
+
+static void limit_buffers(const struct link *l)
+{
+	int fds[] = { l->peer.fd, ktls_fd(l->ours) };
+	int i, little = 65536;
+
+	for (i = 0; i < 2; i++) {
+		setsockopt(fds[i], SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
+		setsockopt(fds[i], SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
+	}
 }
 
 static void check_race(int tls13, int we_serve)
 {
 	struct link l = start(tls13, 0, we_serve);
 	struct race race = { .l = &l };
-	struct reading reading = { .l = &l };
 	pthread_t sender, receiver;
 	size_t wrong = 0, received;
 	struct ktls_info info;
-	int little = 65536;
 
 	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
-	/* So that neither end is far ahead of the other. */
-	setsockopt(l.peer.fd, SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
-	setsockopt(l.peer.fd, SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
-	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_RCVBUF, &little, sizeof(little));
-	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_SNDBUF, &little, sizeof(little));
-	pthread_create(&receiver, NULL, receive_all, &reading);
+	limit_buffers(&l);
+	pthread_create(&receiver, NULL, receive_all, &race);
 	pthread_create(&sender, NULL, send_all, &race);
-	received = run_peer(&l, &wrong, &race);
-	if (received < RACE_BYTES)
+	received = run_peer(&race, &wrong);
+	race.stop = true;
+	if (received < race.sent || race.got < race.target)
 		shutdown(l.peer.fd, SHUT_RDWR);
-	reading.stop = true;
 	pthread_join(sender, NULL);
 	pthread_join(receiver, NULL);
 	info = info_of(&l);
-	ok(received == RACE_BYTES && !wrong && reading.got == RACE_BYTES && !reading.wrong &&
-	   info.tx.rekeys > 3,
-	   "a race: %zu received by the peer (%zu wrong), %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
-	   received, wrong, reading.got, reading.wrong, info.tx.rekeys, info.rx.rekeys,
-	   race.failed, reading.failed, ktls_error(l.ours));
+	ok(received == race.sent && !wrong && race.got == race.target && !race.wrong &&
+	   info.tx.rekeys >= RACE_KEYS && info.rx.rekeys >= RACE_KEYS,
+	   "a race: %zu of %zu received by the peer (%zu wrong), %zu of %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
+	   received, race.sent, wrong, race.got, (size_t)race.target, race.wrong, info.tx.rekeys,
+	   info.rx.rekeys, race.send_end, race.recv_end, ktls_error(l.ours));
 	stop(&l);
 }
 
