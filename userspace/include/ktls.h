@@ -81,7 +81,10 @@ struct ktls_conn *ktls_new(SSL_CTX *ctx, int fd, int is_server, const char *serv
  */
 int ktls_step(struct ktls_conn *conn);
 short ktls_events(const struct ktls_conn *conn);
-/* When a flight of DTLS goes again unless an answer comes; -1: no such time. */
+/*
+ * When a flight of DTLS goes again unless an answer comes, in the handshake or, later, while keys
+ * change: ktls_step then; -1: no such time.
+ */
 int ktls_timeout(const struct ktls_conn *conn);
 /* ktls_step and poll(2) until done; timeout_ms -1: no limit. -ETIMEDOUT. */
 int ktls_handshake(struct ktls_conn *conn, int timeout_ms);
@@ -156,6 +159,17 @@ int ktls_rekeying(struct ktls_conn *conn);
  */
 int ktls_rekey_after(struct ktls_conn *conn, uint64_t bytes, uint64_t records,
 		     unsigned int seconds);
+
+/*
+ * For programs that read(2), splice(2), ... ktls_fd() themselves: alerts, tickets, new keys go
+ * beside the data (KTLS_CONTROL_QUEUE of ktls(7)) and never come between. Either a thread of the
+ * library takes care of them as long as the connection lives (ktls_keep), or the program's event
+ * loop does: it calls ktls_attend once at first and then whenever poll(2) says POLLPRI (and with
+ * DTLS after ktls_timeout() milliseconds). ktls_attend never waits. 0, or -errno: the connection has
+ * failed, and readers see its end. While keys change, writers wait as if there were no room.
+ */
+int ktls_keep(struct ktls_conn *conn);
+int ktls_attend(struct ktls_conn *conn);
 
 /*
  * Sends close_notify and the FIN of the TCP connection; receiving goes on. -EAGAIN, on a

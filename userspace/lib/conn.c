@@ -163,6 +163,7 @@ static struct ktls_conn *new_conn(SSL_CTX *ctx, struct ktls_listener *listener, 
 	pthread_mutex_init(&conn->lock, NULL);
 	pthread_mutex_init(&conn->shadow_lock, NULL);
 	pthread_mutex_init(&conn->receiver, NULL);
+	pthread_mutex_init(&conn->control_lock, NULL);
 	conn->rekeying.ask_at = KTLS_ASK_FIRST;
 	conn->fd = -1;
 	conn->wire.fd = -1;
@@ -209,6 +210,7 @@ void ktls_close(struct ktls_conn *conn)
 {
 	if (!conn)
 		return;
+	ktls_keep_end(conn);
 	ktls_listener_leave(conn);
 	/*
 	 * OpenSSL did not see how the connection was closed and would forget the session.
@@ -223,6 +225,7 @@ void ktls_close(struct ktls_conn *conn)
 	SSL_free(conn->ssl);
 	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);
+	pthread_mutex_destroy(&conn->control_lock);
 	pthread_mutex_destroy(&conn->receiver);
 	pthread_mutex_destroy(&conn->shadow_lock);
 	pthread_mutex_destroy(&conn->lock);

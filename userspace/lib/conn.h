@@ -72,6 +72,9 @@ struct ktls_rekeying {
 	struct ktls_usage tx, rx;
 	atomic_llong since_ms;		/* of the present keys */
 	atomic_ullong ask_at;		/* records, when to ask the kernel what is left */
+	/* The kernel's counts when the keys were new, of who calls ktls_rekey_check(). */
+	uint64_t base_bytes[2], base_records[2];
+	atomic_bool has_base;
 	atomic_bool refused;		/* by the peer */
 	atomic_bool at_work;		/* one thread is at it */
 };
@@ -100,6 +103,10 @@ struct ktls_conn {
 	struct ktls_shadow *shadow;	/* the kernel carries it */
 	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
 	struct ktls_rekeying rekeying;
+	pthread_mutex_t control_lock;	/* of control but for what lock guards */
+	bool queued;			/* control records go beside the data: keep.c */
+	struct ktls_keeper *keeper;
+	atomic_bool peer_closed;	/* ... and a close_notify was among them */
 	pthread_mutex_t receiver;	/* of who receives, and of held and record */
 	struct ktls_held *held, **held_end;
 	size_t held_bytes;
@@ -160,8 +167,8 @@ int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data,
  * before and by who receives behind.
  */
 void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len);
-/* The kernel says by POLLPRI that it is. */
-void ktls_rekey_if_due(struct ktls_conn *conn);
+/* Likewise by what the kernel has counted, for who does not use our calls. */
+void ktls_rekey_check(struct ktls_conn *conn);
 /* There are other keys; the peer does not want any. The shadow's lock is held. */
 void ktls_rekey_done(struct ktls_conn *conn);
 void ktls_rekey_refused(struct ktls_conn *conn);
@@ -172,6 +179,13 @@ void ktls_repeat_flight(struct ktls_conn *conn);
 /* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
 ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
 
+/* keep.c: ends the thread of ktls_keep(). */
+void ktls_keep_end(struct ktls_conn *conn);
+
+/* kernel.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
+ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);
+/* Sends an alert that is due, if there is room. */
+void ktls_send_reply(struct ktls_conn *conn);
 /* kernel.c: frees what it has received for nobody. */
 void ktls_kernel_forget(struct ktls_conn *conn);
 

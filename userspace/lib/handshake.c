@@ -11,6 +11,7 @@
 #include "datagram.h"
 #include "hello.h"
 #include "listener.h"
+#include "shadow.h"
 
 /* Datagrams of the handshake: what most paths take. */
 #define DATAGRAM_LARGE		1400
@@ -213,6 +214,8 @@ int ktls_timeout(const struct ktls_conn *conn)
 {
 	struct timeval left;
 
+	if (conn->phase == PHASE_OPEN)
+		return ktls_shadow_timeout((struct ktls_conn *)conn);
 	if (conn->phase != PHASE_HANDSHAKE || !ktls_wire_is_datagram(&conn->wire) ||
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1)
 		return -1;

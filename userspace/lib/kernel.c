@@ -40,7 +40,7 @@ ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int
 }
 
 /* Never waits: an answer that finds no room now goes with a later call. */
-static void send_reply(struct ktls_conn *conn)
+void ktls_send_reply(struct ktls_conn *conn)
 {
 	struct ktls_control *c = &conn->control;
 	ssize_t n;
@@ -120,7 +120,7 @@ static void put_together(struct ktls_conn *conn, const struct received *r, size_
 	conn->record_len += in_data;
 }
 
-static int take_control(struct ktls_conn *conn, const struct received *r, size_t n)
+static int take_control_locked(struct ktls_conn *conn, const struct received *r, size_t n)
 {
 	size_t len;
 
@@ -136,10 +136,36 @@ static int take_control(struct ktls_conn *conn, const struct received *r, size_t
 	return ktls_control_take(conn, r->type, conn->record, len);
 }
 
+static int take_control(struct ktls_conn *conn, const struct received *r, size_t n)
+{
+	int ret;
+
+	pthread_mutex_lock(&conn->control_lock);
+	ret = take_control_locked(conn, r, n);
+	pthread_mutex_unlock(&conn->control_lock);
+	return ret;
+}
+
+ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len)
+{
+	union type_cmsg control;
+	struct iovec iov = { .iov_base = data, .iov_len = len };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = &control, .msg_controllen = sizeof(control),
+	};
+	ssize_t n = recvmsg(fd, &msg, MSG_ERRQUEUE | MSG_DONTWAIT);
+
+	if (n < 0)
+		return -errno;
+	*type = record_type(&msg);
+	return n;
+}
+
 static int rx_failed(struct ktls_conn *conn, int ret, uint8_t alert, const char *sentence)
 {
 	ktls_control_reply(conn, ALERT_FATAL, alert);
-	send_reply(conn);
+	ktls_send_reply(conn);
 	conn->rx_end = ret;
 	return ktls_fail(conn, -ret, "%s", sentence);
 }
@@ -180,7 +206,7 @@ static bool may_wait(const struct ktls_conn *conn, int flags)
 static void wait_for_peer(struct ktls_conn *conn, int timeout_ms)
 {
 	struct pollfd pfd[] = {
-		{ .fd = conn->fd, .events = POLLIN },
+		{ .fd = conn->fd, .events = conn->queued ? POLLIN | POLLPRI : POLLIN },
 		{ .fd = conn->wire.fd, .events = POLLOUT },
 	};
 	int due = ktls_shadow_timeout(conn);
@@ -196,10 +222,16 @@ static int received_control(struct ktls_conn *conn, const struct received *r, si
 	int ret = take_control(conn, r, n);
 
 	if (ret) {
-		send_reply(conn);
+		ktls_send_reply(conn);
 		conn->rx_end = ret;
 	}
 	return ret;
+}
+
+/* While the kernel waited for data we could not do what somebody has to do. */
+static bool must_look_around(struct ktls_conn *conn)
+{
+	return atomic_load(&conn->shadow_busy) || (conn->queued && !conn->keeper);
 }
 
 /*
@@ -213,13 +245,15 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 	int ret;
 
 	for (;;) {
-		send_reply(conn);
+		ktls_send_reply(conn);
 		(void)ktls_shadow_push(conn);
-		n = receive(conn, r, flags | (atomic_load(&conn->shadow_busy) ? MSG_DONTWAIT : 0));
+		n = receive(conn, r, flags | (must_look_around(conn) ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		if (n == -EKEYEXPIRED && datagrams)
 			n = -EAGAIN;
-		if (n == -EAGAIN && atomic_load(&conn->shadow_busy) && may_wait(conn, flags)) {
+		if (n == -EAGAIN && conn->queued && !conn->keeper && ktls_attend(conn) < 0)
+			return conn->rx_end;
+		if (n == -EAGAIN && must_look_around(conn) && may_wait(conn, flags)) {
 			wait_for_peer(conn, -1);
 			continue;
 		}
@@ -474,7 +508,7 @@ static int kernel_truncated(const struct ktls_conn *conn)
 
 static int kernel_shutdown(struct ktls_conn *conn)
 {
-	send_reply(conn);
+	ktls_send_reply(conn);
 	conn->tx_closed = true;
 	ktls_shadow_end(conn);
 	/* A close_notify behind a fatal alert is one record too many: ktls_close sends the FIN. */

@@ -58,6 +58,7 @@ void ktls_rekey_done(struct ktls_conn *conn)
 	atomic_store(&r->rx.records, 0);
 	atomic_store(&r->since_ms, ktls_now_ms());
 	atomic_store(&r->ask_at, KTLS_ASK_FIRST);
+	atomic_store(&r->has_base, false);
 }
 
 void ktls_rekey_refused(struct ktls_conn *conn)
@@ -131,11 +132,29 @@ void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t l
 		rekey_now(conn);
 }
 
-void ktls_rekey_if_due(struct ktls_conn *conn)
+static void set_base(struct ktls_rekeying *r, const struct ktls_info *info)
 {
-	bool due;
+	r->base_bytes[0] = info->tx.bytes;
+	r->base_bytes[1] = info->rx.bytes;
+	r->base_records[0] = info->tx.records;
+	r->base_records[1] = info->rx.records;
+	atomic_store(&r->has_base, true);
+}
 
-	(void)ask(conn, &due);
-	if (due)
+void ktls_rekey_check(struct ktls_conn *conn)
+{
+	struct ktls_rekeying *r = &conn->rekeying;
+	const struct ktls_limits *limits = &r->limits;
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
+		return;
+	if (!atomic_load(&r->has_base))
+		set_base(r, &info);
+	if (info.flags & (KTLS_F_TX_LIMIT | KTLS_F_RX_LIMIT) ||
+	    exceeds(limits, info.tx.bytes - r->base_bytes[0], info.tx.records - r->base_records[0]) ||
+	    exceeds(limits, info.rx.bytes - r->base_bytes[1], info.rx.records - r->base_records[1]) ||
+	    (limits->ms && ktls_now_ms() - atomic_load(&r->since_ms) >= limits->ms))
 		rekey_now(conn);
 }

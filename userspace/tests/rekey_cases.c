@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -69,6 +70,23 @@ static void settle(struct link *l, int rounds)
 		poll(pfd, 2, 5);
 		move_ours(l);
 		move_theirs(l);
+	}
+}
+
+/* All of it, though our end does not read before we do. */
+static void flush_hard(struct link *l)
+{
+	static char out[1 << 20];
+	int len = BIO_read(l->peer.wbio, out, sizeof(out)), done = 0;
+	ssize_t n;
+
+	while (done < len) {
+		n = send(l->peer.fd, out + done, (size_t)(len - done), MSG_NOSIGNAL);
+		if (n > 0)
+			done += (int)n;
+		else if (errno != EAGAIN)
+			break;
+		peer_fill(&l->peer);
 	}
 }
 
@@ -365,8 +383,69 @@ static void check_data_between(int we_serve)
 	settle(&l, 6);
 	ok(seen.ours == 1000 && seen.theirs == (we_serve ? 2000U : 1000U) && rekeyed(&l, 1, 1) &&
 	   !memcmp(seen.our_text, text, 1000) && carries(&l), "data between: all of it came");
-	/* A single blocking thread that sends while it has to receive for that. */
-	peer_send(&l.peer, text, 1000);
+	stop(&l);
+}
+
+/* The peer's side in a thread: echoes nothing, takes all, sends a little before each answer. */
+struct answering {
+	struct link *l;
+	size_t got, sent;
+	atomic_bool stop;
+};
+
+static void *answer(void *arg)
+{
+	struct answering *a = arg;
+	struct peer *peer = &a->l->peer;
+	char buf[16384];
+	int n;
+
+	while (!a->stop) {
+		poll(&(struct pollfd){ .fd = peer->fd, .events = POLLIN }, 1, 10);
+		peer_fill(peer);
+		/* So that data lies before what has to be received to go on. */
+		if (peer_output(peer) == 0 && !SSL_in_init(peer->ssl) && a->sent < 3000) {
+			SSL_write(peer->ssl, text + a->sent, 1000);
+			a->sent += 1000;
+		}
+		ERR_clear_error();
+		while ((n = SSL_read(peer->ssl, buf, sizeof(buf))) > 0)
+			a->got += (size_t)n;
+		flush_hard(a->l);
+	}
+	return NULL;
+}
+
+/* One thread that blocks: it sends, so it has to receive what the new keys wait for. */
+static void check_single_thread(int we_serve)
+{
+	struct link l = start(0, 0, we_serve);
+	struct answering a = { .l = &l };
+	pthread_t thread;
+	char buf[3000];
+	int i;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	pthread_create(&thread, NULL, answer, &a);
+	ok(!ktls_rekey(l.ours) && ktls_send(l.ours, text, 1000, 0) == 1000,
+	   "single thread: sends while keys change: %s", ktls_error(l.ours));
+	/* A server's data goes until the client has begun. */
+	for (i = 0; i < 100 && ktls_rekeying(l.ours); i++) {
+		usleep(20000);
+		(void)ktls_send(l.ours, text, 10, 0);
+		if (we_serve)
+			(void)ktls_recv(l.ours, buf, 0, MSG_DONTWAIT);
+		if (we_serve && i > 5)
+			break;
+	}
+	ok(ktls_recv(l.ours, buf, sizeof(buf), 0) > 0 && !memcmp(buf, text, 1000),
+	   "single thread: what came meanwhile is there");
+	a.stop = true;
+	pthread_join(thread, NULL);
+	fcntl(ktls_fd(l.ours), F_SETFL, O_NONBLOCK);
+	settle(&l, 6);
+	ok(rekeyed(&l, 1, 1) && carries(&l), "single thread: it goes on");
 	stop(&l);
 }
 
@@ -435,8 +514,11 @@ static void check_unwilling(int we_serve)
 #define RACE_BYTES_MAX	(64U << 20)
 #define RACE_KEYS	4
 
+enum way { BY_LIBRARY, BY_THREAD, BY_LOOP };
+
 struct race {
 	struct link *l;
+	enum way way;
 	atomic_bool stop, done;		/* sending; it has stopped */
 	size_t sent;
 	atomic_size_t target;		/* to be received, once stop is set */
@@ -466,6 +548,29 @@ static size_t count_wrong(const char *buf, size_t at, size_t len)
 	return wrong;
 }
 
+/* As -errno. BY_THREAD and BY_LOOP: a program that knows of nothing but a socket. */
+static ssize_t race_send(struct race *r, const char *buf, size_t len)
+{
+	ssize_t n;
+
+	if (r->way == BY_LIBRARY)
+		return ktls_send(r->l->ours, buf, len, 0);
+	n = send(ktls_fd(r->l->ours), buf, len, MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+static ssize_t race_receive(struct race *r, char *buf, size_t len)
+{
+	ssize_t n;
+
+	if (r->way == BY_LIBRARY)
+		return ktls_recv(r->l->ours, buf, len, 0);
+	if (r->way == BY_LOOP && ktls_attend(r->l->ours))
+		return -EPROTO;
+	n = recv(ktls_fd(r->l->ours), buf, len, 0);
+	return n < 0 ? -errno : n;
+}
+
 static void *send_all(void *arg)
 {
 	struct race *r = arg;
@@ -474,7 +579,7 @@ static void *send_all(void *arg)
 
 	while (!r->stop) {
 		make_pattern(buf, r->sent, sizeof(buf));
-		n = ktls_send(r->l->ours, buf, sizeof(buf), 0);
+		n = race_send(r, buf, sizeof(buf));
 		if (n == -EAGAIN)
 			usleep(200);
 		else if (n <= 0)
@@ -491,12 +596,12 @@ static void *send_all(void *arg)
 static void *receive_all(void *arg)
 {
 	struct race *r = arg;
-	struct pollfd pfd = { .fd = ktls_poll_fd(r->l->ours), .events = POLLIN };
+	struct pollfd pfd = { .fd = ktls_poll_fd(r->l->ours), .events = POLLIN | POLLPRI };
 	char buf[20000];
 	ssize_t n;
 
 	while (!r->stop || r->got < r->target) {
-		n = ktls_recv(r->l->ours, buf, sizeof(buf), 0);
+		n = race_receive(r, buf, sizeof(buf));
 		if (n == -EAGAIN) {
 			poll(&pfd, 1, 10);
 			continue;
@@ -508,23 +613,6 @@ static void *receive_all(void *arg)
 		r->got += (size_t)n;
 	}
 	return NULL;
-}
-
-/* All of it, though our end does not read before we do. */
-static void flush_hard(struct link *l)
-{
-	static char out[1 << 20];
-	int len = BIO_read(l->peer.wbio, out, sizeof(out)), done = 0;
-	ssize_t n;
-
-	while (done < len) {
-		n = send(l->peer.fd, out + done, (size_t)(len - done), MSG_NOSIGNAL);
-		if (n > 0)
-			done += (int)n;
-		else if (errno != EAGAIN)
-			break;
-		peer_fill(&l->peer);
-	}
 }
 
 static bool is_enough(const struct race *r, size_t received)
@@ -583,16 +671,22 @@ static void limit_buffers(const struct link *l)
 	}
 }
 
-static void check_race(int tls13, int we_serve)
+static void check_race(int tls13, int we_serve, enum way way)
 {
+	static const char *const names[] = { "the library's calls", "a keeping thread", "a loop" };
 	struct link l = start(tls13, 0, we_serve);
-	struct race race = { .l = &l };
+	struct race race = { .l = &l, .way = way };
 	pthread_t sender, receiver;
 	size_t wrong = 0, received;
 	struct ktls_info info;
 
 	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
 	limit_buffers(&l);
+	if (way == BY_THREAD)
+		ok(!ktls_rekey_after(l.ours, 1000000, 0, 0) && !ktls_keep(l.ours), "kept: %s",
+		   ktls_error(l.ours));
+	if (way == BY_LOOP)
+		ok(!ktls_attend(l.ours), "attended: %s", ktls_error(l.ours));
 	pthread_create(&receiver, NULL, receive_all, &race);
 	pthread_create(&sender, NULL, send_all, &race);
 	received = run_peer(&race, &wrong);
@@ -604,8 +698,8 @@ static void check_race(int tls13, int we_serve)
 	info = info_of(&l);
 	ok(received == race.sent && !wrong && race.got == race.target && !race.wrong &&
 	   info.tx.rekeys >= RACE_KEYS && info.rx.rekeys >= RACE_KEYS,
-	   "a race: %zu of %zu received by the peer (%zu wrong), %zu of %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
-	   received, race.sent, wrong, race.got, (size_t)race.target, race.wrong, info.tx.rekeys,
+	   "a race, %s: %zu of %zu received by the peer (%zu wrong), %zu of %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
+	   names[way], received, race.sent, wrong, race.got, (size_t)race.target, race.wrong, info.tx.rekeys,
 	   info.rx.rekeys, race.send_end, race.recv_end, ktls_error(l.ours));
 	stop(&l);
 }
@@ -653,6 +747,7 @@ static void check_version(int tls13)
 			check_late_certificate(s);
 		} else {
 			check_data_between(s);
+			check_single_thread(s);
 			check_client_certificate(s);
 			check_refused(s);
 			check_unwilling(s);
@@ -663,8 +758,11 @@ static void check_version(int tls13)
 		check_early_data();
 	}
 	check_automatic(tls13);
-	for (s = 0; s < 2; s++)
-		check_race(tls13, s);
+	for (s = 0; s < 2; s++) {
+		check_race(tls13, s, BY_LIBRARY);
+		check_race(tls13, s, BY_THREAD);
+		check_race(tls13, s, BY_LOOP);
+	}
 }
 
 int rekey_cases(unsigned int can)

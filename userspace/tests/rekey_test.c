@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Rekeying over a kernel that is made up (fake.h), with OpenSSL as the peer. */
+/* Rekeying over a kernel that is made up (fake.h), with OpenSSL as the peer. timeout=120 */
 #include "fake.h"
 #include "ktls.h"
 #include "rekey_cases.h"
