@@ -304,8 +304,8 @@ static int claim(struct ktls_sock *ks, struct socket *sock)
 	if (!is_connected(csk))
 		return -ENOTCONN;
 	/*
-	 * Whoever has replaced the operations has put something there, too: they are nothing to make
-	 * guards of.
+	 * Whoever has replaced the operations has put something there, too: they are nothing to
+	 * make guards of.
 	 */
 	if (inet_csk(csk)->icsk_ulp_ops || READ_ONCE(csk->sk_user_data))
 		return -EBUSY;

@@ -2,8 +2,8 @@
 /*
  * Composing the record to be sent: its memory, the payload, sealing.
  *
- * A record lies in pieces carved one after another from tx.frag: prefix, payload, trailer, tag. What
- * is copied in is encrypted where it lies. Pages that are spliced in are only read: of them
+ * A record lies in pieces carved one after another from tx.frag: prefix, payload, trailer, tag.
+ * What is copied in is encrypted where it lies. Pages that are spliced in are only read: of them
  * the pieces hold the room for their ciphertext.
  */
 #include <linux/mm.h>

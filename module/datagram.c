@@ -567,13 +567,6 @@ u32 ktls_datagram_available(struct ktls_sock *ks)
 	return bytes;
 }
 
-/* A record may have a larger buffer than it had as a part of its datagram. */
-static bool is_full(const struct ktls_sock *ks)
-{
-	return !skb_queue_empty(&ks->rx.queue) &&
-	       atomic_read(&ks->sk.sk_rmem_alloc) > READ_ONCE(ks->sk.sk_rcvbuf);
-}
-
 /**
  * ktls_datagram_work() - open control records for which no reader may be there
  * @work: of struct ktls_rx
@@ -595,7 +588,7 @@ void ktls_datagram_work(struct work_struct *work)
 	/* Those of data that come before are opened too, as long as there is room for them. */
 	left = skb_queue_len_lockless(&rx->datagrams);
 	while (!ret && rx->dir.key && !rx->dir.err && !rx->eof &&
-	       rx->mode == KTLS_CONTROL_QUEUE && !is_full(ks)) {
+	       rx->mode == KTLS_CONTROL_QUEUE && !ktls_rx_is_full(ks)) {
 		if (!rx->datagram && !left--) {
 			/* A flood keeps nobody out: what came meanwhile is for the next turn. */
 			if (!skb_queue_empty_lockless(&rx->datagrams))

@@ -56,8 +56,8 @@ static struct ktls_key *install_key(struct ktls_dir *dir, struct ktls_key *key)
 }
 
 /*
- * A further key is taken after a ChangeCipherSpec only; in TLS 1.3 after the peer's KeyUpdate, while
- * ours is sent by whoever sets the key.
+ * A further key is taken after a ChangeCipherSpec only; in TLS 1.3 after the peer's KeyUpdate,
+ * while ours is sent by whoever sets the key.
  */
 static int check_key_change(const struct ktls_sock *ks, const struct ktls_dir *dir,
 			    const struct key_request *request)

@@ -434,6 +434,7 @@ int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, si
 			  unsigned int flags);
 bool ktls_rx_readable(struct ktls_sock *ks);
 bool ktls_rx_at_end(struct ktls_sock *ks);
+bool ktls_rx_is_full(const struct ktls_sock *ks);
 bool ktls_rx_awaits_key(const struct ktls_sock *ks);
 u32 ktls_rx_available(struct ktls_sock *ks);
 void ktls_rx_work(struct work_struct *work);

@@ -36,8 +36,8 @@ static void put_reader_pages(struct reader_pages *reader, bool dirty)
 #define KTLS_UNPAD_CHUNK	64
 
 /*
- * Entries of key->dst for the next @len bytes of @to, which advances, and for the trailer; -errno: it
- * did not.
+ * Entries of key->dst for the next @len bytes of @to, which advances, and for the trailer;
+ * -errno: it did not.
  */
 static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 		      struct reader_pages *reader)

@@ -220,14 +220,14 @@ size_t ktls_record_unpad(const u8 *bytes, size_t len)
  * @len: bytes of payload
  *
  * rfc8446 5, 5.4: a protected change_cipher_spec and an empty handshake message or alert are
- * unexpected.
+ * unexpected; type 0 would be padding.
  *
  * Context: any.
  */
 bool ktls_record_is_legal(const struct ktls_format *format, u8 type, size_t len)
 {
 	return !format->inner || type == KTLS_TYPE_DATA ||
-	       (len && type != KTLS_TYPE_CHANGE_CIPHER_SPEC);
+	       (len && type && type != KTLS_TYPE_CHANGE_CIPHER_SPEC);
 }
 
 /**

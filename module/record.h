@@ -16,7 +16,8 @@
 #define KTLS_PREFIX_MAX		21	/* header and explicit nonce */
 #define KTLS_AAD_MAX		13	/* sequence number, type, version, length */
 #define KTLS_TRAILER_MAX	1	/* TLS 1.3: the type, behind the payload */
-#define KTLS_RECORD_MAX		(KTLS_PREFIX_MAX + KTLS_MAX_PAYLOAD + KTLS_TRAILER_MAX + KTLS_TAG_LEN)
+#define KTLS_RECORD_MAX		(KTLS_PREFIX_MAX + KTLS_MAX_PAYLOAD + KTLS_TRAILER_MAX + \
+				 KTLS_TAG_LEN)
 
 /* rfc5246 6.2.1 */
 enum ktls_type {

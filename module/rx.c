@@ -454,17 +454,26 @@ static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
 	return 0;
 }
 
-/* The worker opens no more than there is room for. */
-static bool is_full(const struct ktls_sock *ks)
-{
-	return atomic_read(&ks->sk.sk_rmem_alloc) > READ_ONCE(ks->sk.sk_rcvbuf);
-}
-
 /* A reader has made room: what poll is to know has to be opened. */
 static void open_ahead(struct ktls_sock *ks)
 {
-	if (READ_ONCE(ks->rx.head) == KTLS_HEAD_SEALED && READ_ONCE(ks->rx.chore) && !is_full(ks))
+	if (READ_ONCE(ks->rx.head) == KTLS_HEAD_SEALED && READ_ONCE(ks->rx.chore) &&
+	    !ktls_rx_is_full(ks))
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
+}
+
+/**
+ * ktls_rx_is_full() - should readers read before more is opened for them?
+ * @ks: socket
+ *
+ * One record is opened however large, or however much waits to be opened.
+ *
+ * Context: any.
+ */
+bool ktls_rx_is_full(const struct ktls_sock *ks)
+{
+	return !skb_queue_empty_lockless(&ks->rx.queue) &&
+	       atomic_read(&ks->sk.sk_rmem_alloc) > READ_ONCE(ks->sk.sk_rcvbuf);
 }
 
 /**
@@ -645,11 +654,12 @@ void ktls_rx_work(struct work_struct *work)
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
 		/* A reader will say when there is room. */
-		if (ks->rx.head == KTLS_HEAD_SEALED && is_full(ks))
+		if (ks->rx.head == KTLS_HEAD_SEALED && ktls_rx_is_full(ks))
 			break;
 		ret = ktls_open_head(ks, NULL, 0);
+		/* Which may make the record whole. */
 		if (ret == -ENODATA)
-			ret = ktls_stream_take_over(ks) ?: -ENODATA;
+			ret = ktls_stream_take_over(ks);
 		ktls_stream_scan(ks);
 	}
 	release_sock(csk);

@@ -372,6 +372,8 @@ static int send_locked(struct ktls_sock *ks, struct ktls_write *write)
 	/* rfc5246 6.2.1: no empty fragments of other types than data. */
 	if (empty && write->type != KTLS_TYPE_DATA)
 		return -EINVAL;
+	if (!ktls_record_is_legal(ks->tx.dir.format, write->type, 1))
+		return -EINVAL;
 	/* Nothing more comes: what was announced with MSG_MORE goes. */
 	if (empty)
 		return ks->tx.open.len && !write->more ? seal_and_push(ks, 0) : 0;

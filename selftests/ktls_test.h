@@ -86,6 +86,7 @@ size_t record_seal_inner(struct keys *keys, const void *inner, size_t len, uint8
 ssize_t record_open(struct keys *keys, const uint8_t *record, size_t len, uint8_t *type,
 		    void *payload);
 int peer_send(struct peer *peer, uint8_t type, const void *payload, size_t len);
+int peer_ends_key(struct peer *peer);
 ssize_t peer_recv_raw(struct peer *peer, uint8_t *record);
 ssize_t peer_recv(struct peer *peer, uint8_t *type, void *payload);
 size_t peer_drain(struct peer *peer, size_t total);

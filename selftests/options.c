@@ -127,8 +127,8 @@ static int get_max(int fd)
 
 TEST_F(options, max_payload_values)
 {
-	static const uint16_t good[] = { 64, 65, 512, 1024, 4096, 16383, 16384 };
-	static const uint16_t bad[] = { 0, 1, 63, 16385, 16640, 32768, 65535 };
+	static const uint16_t good[] = { 63, 64, 65, 512, 1024, 4096, 16383, 16384 };
+	static const uint16_t bad[] = { 0, 1, 62, 16385, 16640, 32768, 65535 };
 	size_t i;
 
 	EXPECT_EQ(16384, get_max(self->fd));
@@ -208,11 +208,21 @@ TEST_F(options, max_payload_while_open)
 	EXPECT_EQ(0, set_max(self->fd, 64));
 }
 
-/* Of TLS 1.3 only. */
+/* As in kernel TLS: whatever the version, and not before the key. tls13.c has what it does. */
 TEST_F(options, no_pad)
 {
-	EXPECT_EQ(-EINVAL, set_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 1));
-	EXPECT_EQ(-EINVAL, get_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD));
+	int fd;
+
+	EXPECT_EQ(0, get_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD));
+	EXPECT_EQ(0, set_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 1));
+	EXPECT_EQ(1, get_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD));
+	EXPECT_EQ(-EINVAL, set_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 2));
+	EXPECT_EQ(0, set_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 0));
+	EXPECT_EQ(0, get_int(self->fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD));
+	fd = socket(AF_KTLS, SOCK_STREAM, 0);
+	EXPECT_EQ(-EINVAL, set_int(fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, 1));
+	EXPECT_EQ(-EINVAL, get_int(fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD));
+	close(fd);
 }
 
 TEST_F(options, datagram_options)

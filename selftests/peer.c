@@ -285,6 +285,13 @@ int peer_send(struct peer *peer, uint8_t type, const void *payload, size_t len)
 	return send_all(peer->fd, record, record_seal(&peer->tx, type, payload, len, record));
 }
 
+/* The last record under a key: what follows is under the next. */
+int peer_ends_key(struct peer *peer)
+{
+	return peer->tx.tls13 ? peer_send(peer, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_LEN) :
+				peer_send(peer, CCS, "\1", 1);
+}
+
 /* The next record as it is on the wire, RECORD_MAX bytes; 0 at the end, -1 in its middle. */
 ssize_t peer_recv_raw(struct peer *peer, uint8_t *record)
 {

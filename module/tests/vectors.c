@@ -315,7 +315,8 @@ static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
 	return ret ?: end + KTLS_TAG_LEN;
 }
 
-static int check_payload(const struct ktls_key *key, const struct vector *vector, const u8 *payload)
+static int check_payload(const struct ktls_key *key, const struct vector *vector,
+			 const u8 *payload)
 {
 	u32 i;
 
@@ -335,7 +336,8 @@ static int open_record(struct ktls_key *key, const struct vector *vector, u8 *re
 	if (ret)
 		return ret;
 	map(key->src, record + at, header.record_len - at);
-	map(key->dst, out, max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
+	map(key->dst, out,
+	    max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
 	return ktls_crypto_open(key, vector->seq, record + key->format->header_len, &header, false);
 }
 

@@ -54,7 +54,8 @@
  *	ENOTCONN	not bound
  *	ENOKEY		no TLS_TX key
  *	EBADMSG		all sequence numbers of the key are used
- *	EINVAL		an empty record of a type other than application data; a bad cmsg;
+ *	EINVAL		an empty record of a type other than application data; one of type 0 or
+ *			of a ChangeCipherSpec in TLS 1.3; a bad cmsg;
  *			MSG_MORE with MSG_EOR or for another type than application data
  *	EOPNOTSUPP	a flag that has no meaning here (MSG_OOB, ...)
  *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP: what ended the direction is told once,
@@ -154,7 +155,8 @@ struct sockaddr_ktls {
 #endif
 /*
  * get, set: __u16, the largest payload of a record sent, 63 to 16384 (RFC 8449, whose limits
- * count the content type of TLS 1.3, and max_fragment_length). EINVAL: another size or value. EBUSY: a record is open.
+ * count the content type of TLS 1.3; max_fragment_length). EINVAL: another size or value. EBUSY:
+ * a record is open.
  */
 #ifndef TLS_TX_MAX_PAYLOAD_LEN
 #define TLS_TX_MAX_PAYLOAD_LEN	5
