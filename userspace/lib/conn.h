@@ -102,6 +102,7 @@ struct ktls_conn {
 	pthread_mutex_t shadow_lock;	/* of ssl while the kernel carries it, and of shadow */
 	struct ktls_shadow *shadow;	/* the kernel carries it */
 	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
+	atomic_bool shadow_timed;	/* DTLS: something may have to be sent again */
 	struct ktls_rekeying rekeying;
 	pthread_mutex_t control_lock;	/* of control but for what lock guards */
 	bool queued;			/* control records go beside the data: keep.c */

@@ -155,6 +155,8 @@ static int take_handshake(struct ktls_conn *conn, const uint8_t *data, size_t le
 	struct ktls_control *c = &conn->control;
 	int ret;
 
+	if (ktls_shadow_is_stale(conn, data, len))
+		return count(conn);
 	/* The rest of a message that was refused goes the way of its beginning. */
 	if (!c->message_left && !c->message_len && ktls_shadow_wants(conn, data[0])) {
 		ret = ktls_shadow_take(conn, RECORD_HANDSHAKE, data, len);

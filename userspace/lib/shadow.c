@@ -25,6 +25,10 @@
 #define RENEGOTIATIONS_BURST	100
 #define RENEGOTIATIONS_SECOND	20
 
+/* A HelloRequest of DTLS that may be lost (rfc6347 4.2.4). */
+#define ASK_AGAIN_MS		1000
+#define ASKS_MAX		10
+
 /* OpenSSL has seen some numbers of the first epoch; the shadow's are all above. */
 #define DTLS_SHADOW_SEQ		(1ULL << 32)
 
@@ -154,6 +158,9 @@ static bool ends_key(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
 static int queue_record(struct ktls_conn *conn, enum ktls_item_kind kind, uint8_t type,
 			const uint8_t *data, size_t len)
 {
+	if (is_dtls(conn) && type == RECORD_HANDSHAKE && data[0] == HELLO_REQUEST &&
+	    len == sizeof(conn->shadow->request))
+		memcpy(conn->shadow->request, data, len);
 	if (!ktls_queue_add(&conn->shadow->queue, kind, type, data, len))
 		return ktls_fail(conn, ENOMEM, "out of memory");
 	return kind == ITEM_RECORD && ends_key(conn, type, data, len) ? change_tx(conn) : 0;
@@ -304,6 +311,7 @@ static int send_queue(struct ktls_conn *conn)
 	if (!s->shaking && !s->under_way)
 		set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, s->queue.first || s->shaking);
+	atomic_store(&conn->shadow_timed, is_dtls(conn) && (s->asked || s->shaking));
 	return ret;
 }
 
@@ -318,6 +326,7 @@ static void give_up(struct ktls_conn *conn)
 	s->under_way = false;
 	set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, false);
+	atomic_store(&conn->shadow_timed, false);
 }
 
 /* ---- OpenSSL ---- */
@@ -426,11 +435,27 @@ static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 	return ret;
 }
 
+/* One that is repeated comes under the old key, and changes nothing. */
+static bool is_change_due(const struct ktls_conn *conn)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return !is_dtls(conn) ||
+	       (!getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) &&
+		info.flags & KTLS_F_RX_KEY_DUE);
+}
+
+static int take_change(struct ktls_conn *conn)
+{
+	return is_change_due(conn) ? feed_change(conn) : 0;
+}
+
 static int take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
 {
 	switch (type) {
 	case RECORD_CHANGE_CIPHER_SPEC:
-		return is_tls13(conn) ? feed(conn, type, data, len) : feed_change(conn);
+		return is_tls13(conn) ? feed(conn, type, data, len) : take_change(conn);
 	case RECORD_HANDSHAKE:
 		return take_message(conn, data, len);
 	default:
@@ -494,6 +519,33 @@ bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message)
 	return ret;
 }
 
+/* The client's random tells handshakes apart; the server's messages of one that is over say nothing. */
+static bool is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	uint8_t random[DTLS_RANDOM];
+	size_t begin = DTLS_MESSAGE_HEADER + 2;
+
+	if (conn->shadow->shaking || data[0] == HELLO_REQUEST)
+		return false;
+	if (data[0] != CLIENT_HELLO)
+		return conn->shadow->renegotiated && data[0] != DTLS_FINISHED;
+	return len >= begin + DTLS_RANDOM &&
+	       SSL_get_client_random(conn->ssl, random, sizeof(random)) == sizeof(random) &&
+	       !memcmp(data + begin, random, sizeof(random));
+}
+
+bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	bool ret;
+
+	if (!conn->shadow || !is_dtls(conn) || len < DTLS_MESSAGE_HEADER)
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	ret = is_stale(conn, data, len);
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
 bool ktls_shadow_changes(struct ktls_conn *conn)
 {
 	bool ret;
@@ -543,10 +595,63 @@ static int settle(struct ktls_conn *conn, int ret)
 	return ret ? ret : err;
 }
 
+/* The client is not to answer with the session that is there: what it begins by itself it may. */
+static void insist(struct ktls_conn *conn)
+{
+	if (SSL_get_options(conn->ssl) & SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION)
+		return;
+	SSL_set_options(conn->ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+	conn->shadow->insists = true;
+}
+
+/* Once more the same: a client that has it already is in the middle of its handshake. */
+static int repeat_request(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	s->asks++;
+	s->ask_again_ms = ktls_now_ms() + ASK_AGAIN_MS;
+	return queue_record(conn, ITEM_RECORD, RECORD_HANDSHAKE, s->request, sizeof(s->request));
+}
+
+/*
+ * Of TLS OpenSSL does not hear of it: should the client refuse, nothing has begun, and should it
+ * not, it is the client's handshake. Of DTLS it counts its messages from this one.
+ */
+static int ask_client(struct ktls_conn *conn)
+{
+	static const uint8_t request[MESSAGE_HEADER] = { HELLO_REQUEST };
+	struct ktls_shadow *s = conn->shadow;
+
+	insist(conn);
+	s->asked = true;
+	if (!is_dtls(conn))
+		return queue_record(conn, ITEM_RECORD, RECORD_HANDSHAKE, request, sizeof(request));
+	s->asks = 1;
+	s->ask_again_ms = ktls_now_ms() + ASK_AGAIN_MS;
+	ERR_clear_error();
+	return SSL_renegotiate(conn->ssl) == 1 ? go_on(conn) : ktls_fail_ssl(conn);
+}
+
+static int ask_again(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	if (ktls_now_ms() < s->ask_again_ms)
+		return 0;
+	if (s->asks < ASKS_MAX)
+		return repeat_request(conn);
+	s->asked = false;
+	ktls_rekey_refused(conn);
+	return 0;
+}
+
 static int repeat_flight(struct ktls_conn *conn)
 {
 	struct timeval left;
 
+	if (is_dtls(conn) && conn->shadow->asked)
+		return ask_again(conn);
 	if (!is_dtls(conn) || !conn->shadow->shaking ||
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1 || left.tv_sec || left.tv_usec)
 		return 0;
@@ -573,7 +678,8 @@ int ktls_shadow_push(struct ktls_conn *conn)
 {
 	int ret;
 
-	if (!conn->shadow || !atomic_load(&conn->shadow_busy))
+	if (!conn->shadow ||
+	    !(atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed)))
 		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
 	ret = settle(conn, repeat_flight(conn));
@@ -598,30 +704,18 @@ int ktls_shadow_timeout(struct ktls_conn *conn)
 	struct timeval left;
 	int ret = -1;
 
-	if (!conn->shadow || !is_dtls(conn) || !atomic_load(&conn->shadow_busy))
+	int64_t wait;
+
+	if (!conn->shadow || !atomic_load(&conn->shadow_timed))
 		return -1;
 	pthread_mutex_lock(&conn->shadow_lock);
-	if (conn->shadow->shaking && DTLSv1_get_timeout(conn->ssl, &left) == 1)
+	if (conn->shadow->asked) {
+		wait = conn->shadow->ask_again_ms - ktls_now_ms();
+		ret = wait < 0 ? 0 : (int)wait;
+	} else if (conn->shadow->shaking && DTLSv1_get_timeout(conn->ssl, &left) == 1)
 		ret = (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
-}
-
-/*
- * OpenSSL does not hear of it: should the client refuse, nothing has begun, and should it not, it
- * is the client's handshake.
- */
-static int ask_client(struct ktls_conn *conn)
-{
-	static const uint8_t request[DTLS_MESSAGE_HEADER] = { HELLO_REQUEST };
-	size_t len = is_dtls(conn) ? DTLS_MESSAGE_HEADER : MESSAGE_HEADER;
-
-	conn->shadow->asked = true;
-	if (!(SSL_get_options(conn->ssl) & SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION)) {
-		SSL_set_options(conn->ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
-		conn->shadow->insists = true;
-	}
-	return queue_record(conn, ITEM_RECORD, RECORD_HANDSHAKE, request, len);
 }
 
 static int renegotiate(struct ktls_conn *conn)
@@ -637,6 +731,8 @@ static int renegotiate(struct ktls_conn *conn)
 		return ktls_fail(conn, EOPNOTSUPP, "the peer cannot renegotiate securely (rfc5746)");
 	if (conn->shadow->shaking || conn->shadow->asked)
 		return 0;
+	if (is_dtls(conn))
+		ktls_limit_datagrams(conn, ktls_datagram_room(&conn->wire));
 	if (SSL_is_server(conn->ssl))
 		return ask_client(conn);
 	ERR_clear_error();

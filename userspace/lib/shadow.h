@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "budget.h"
+#include "dtls.h"
 #include "half.h"
 #include "queue.h"
 
@@ -37,6 +38,9 @@ struct ktls_shadow {
 	bool paused;		/* the kernel holds application data back */
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
+	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
+	unsigned int asks;
+	uint8_t request[DTLS_MESSAGE_HEADER];
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
@@ -50,6 +54,8 @@ void ktls_shadow_free(struct ktls_conn *conn);
 
 /* Is a handshake record that begins with this message OpenSSL's? */
 bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message);
+/* DTLS: a message of a handshake that is over, which comes late or once more. */
+bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len);
 /* Is it time for the peer's ChangeCipherSpec? */
 bool ktls_shadow_changes(struct ktls_conn *conn);
 /* A record that the kernel has delivered. 0 or -errno: the connection failed. */

@@ -553,11 +553,11 @@ static bool updates_key(struct fake *f, const uint8_t *data, size_t len)
 	return found;
 }
 
-static void deliver(struct fake *f, uint8_t type, const uint8_t *data, size_t len)
+static void deliver(struct fake *f, uint8_t type, const uint8_t *data, size_t len, bool is_new)
 {
 	bool tls13 = f->rx.version == TLS_1_3_VERSION;
 
-	if (type == RECORD_CHANGE_CIPHER_SPEC ||
+	if ((type == RECORD_CHANGE_CIPHER_SPEC && is_new) ||
 	    (tls13 && type == RECORD_HANDSHAKE && updates_key(f, data, len)))
 		f->rx_due = true;
 	add(type != RECORD_DATA && f->mode == KTLS_CONTROL_QUEUE ? &f->controls : &f->data, type,
@@ -583,8 +583,9 @@ static void take_datagram(struct fake *f, const uint8_t *at, size_t left)
 			n = ktls_half_open(&f->rx_before, at, r.len, &type, out);
 		else
 			n = -1;
+		/* What comes once more under the key before changes nothing. */
 		if (n >= 0)
-			deliver(f, type, out, (size_t)n);
+			deliver(f, type, out, (size_t)n, epoch == now);
 	}
 }
 
@@ -627,7 +628,7 @@ static int read_record(struct fake *f, int fd, int flags)
 	pthread_mutex_lock(&f->lock);
 	n = ktls_half_open(&f->rx, record, FLOW_HEADER + record_body_len(record), &type, out);
 	if (n >= 0)
-		deliver(f, type, out, (size_t)n);
+		deliver(f, type, out, (size_t)n, true);
 	pthread_mutex_unlock(&f->lock);
 	return n < 0 ? -EBADMSG : 1;
 }
