@@ -82,8 +82,8 @@ struct ktls_conn *ktls_new(SSL_CTX *ctx, int fd, int is_server, const char *serv
 int ktls_step(struct ktls_conn *conn);
 short ktls_events(const struct ktls_conn *conn);
 /*
- * When a flight of DTLS goes again unless an answer comes, in the handshake or, later, while keys
- * change: ktls_step then; -1: no such time.
+ * When there is something to be done unless an event comes before, milliseconds: a flight of DTLS
+ * goes again, in the handshake or while keys change: ktls_step then (or ktls_attend). -1: no such time.
  */
 int ktls_timeout(const struct ktls_conn *conn);
 /* ktls_step and poll(2) until done; timeout_ms -1: no limit. -ETIMEDOUT. */
@@ -164,8 +164,8 @@ int ktls_rekey_after(struct ktls_conn *conn, uint64_t bytes, uint64_t records,
  * For programs that read(2), splice(2), ... ktls_fd() themselves: alerts, tickets, new keys go
  * beside the data (KTLS_CONTROL_QUEUE of ktls(7)) and never come between. Either a thread of the
  * library takes care of them as long as the connection lives (ktls_keep), or the program's event
- * loop does: it calls ktls_attend once at first and then whenever poll(2) says POLLPRI (and with
- * DTLS after ktls_timeout() milliseconds). ktls_attend never waits. 0, or -errno: the connection has
+ * loop does: it calls ktls_attend once at first and then whenever poll(2) says POLLPRI, or after
+ * ktls_timeout() milliseconds. ktls_attend never waits. 0, or -errno: the connection has
  * failed, and readers see its end. While keys change, writers wait as if there were no room.
  */
 int ktls_keep(struct ktls_conn *conn);

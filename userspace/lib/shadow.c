@@ -29,6 +29,9 @@
 #define ASK_AGAIN_MS		1000
 #define ASKS_MAX		10
 
+/* When somebody else writes, we look for room so often: no event tells us of it. */
+#define ROOM_MS			5
+
 /* OpenSSL has seen some numbers of the first epoch; the shadow's are all above. */
 #define DTLS_SHADOW_SEQ		(1ULL << 32)
 
@@ -305,10 +308,15 @@ static int send_queue(struct ktls_conn *conn)
 		ktls_queue_drop(&s->queue);
 		s->under_way = true;
 	}
-	/* A program that waits for room must hear of it, where nothing forbids it to send. */
+	/*
+	 * A program that waits for room must hear of it, where nothing forbids it to send: ktls_send
+	 * sees to the queue first. Who writes by himself would always be faster than we are.
+	 */
 	if (!s->queue.first)
 		s->under_way = false;
-	if (!s->shaking && !s->under_way)
+	if (conn->queued && s->queue.first)
+		set_pause(conn, true);
+	else if (!s->shaking && !s->under_way)
 		set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, s->queue.first || s->shaking);
 	atomic_store(&conn->shadow_timed, is_dtls(conn) && (s->asked || s->shaking));
@@ -699,21 +707,35 @@ bool ktls_shadow_has_output(struct ktls_conn *conn)
 	return ret;
 }
 
-int ktls_shadow_timeout(struct ktls_conn *conn)
+/* The lock is held. */
+static int next_repeat(const struct ktls_conn *conn)
 {
+	const struct ktls_shadow *s = conn->shadow;
 	struct timeval left;
-	int ret = -1;
-
 	int64_t wait;
 
-	if (!conn->shadow || !atomic_load(&conn->shadow_timed))
+	if (conn->queued && s->queue.first)
+		return ROOM_MS;
+	if (!is_dtls(conn))
+		return -1;
+	if (s->asked) {
+		wait = s->ask_again_ms - ktls_now_ms();
+		return wait < 0 ? 0 : (int)wait;
+	}
+	if (s->shaking && DTLSv1_get_timeout(conn->ssl, &left) == 1)
+		return (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
+	return -1;
+}
+
+int ktls_shadow_timeout(struct ktls_conn *conn)
+{
+	int ret;
+
+	if (!conn->shadow ||
+	    !(atomic_load(&conn->shadow_timed) || atomic_load(&conn->shadow_busy)))
 		return -1;
 	pthread_mutex_lock(&conn->shadow_lock);
-	if (conn->shadow->asked) {
-		wait = conn->shadow->ask_again_ms - ktls_now_ms();
-		ret = wait < 0 ? 0 : (int)wait;
-	} else if (conn->shadow->shaking && DTLSv1_get_timeout(conn->ssl, &left) == 1)
-		ret = (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
+	ret = next_repeat(conn);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }
