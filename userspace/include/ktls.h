@@ -172,6 +172,15 @@ int ktls_keep(struct ktls_conn *conn);
 int ktls_attend(struct ktls_conn *conn);
 
 /*
+ * TLS: takes a live connection out of the kernel, between two records, and goes on in userspace;
+ * ktls_reattach gives it to the kernel again. Data is neither lost nor sent twice; ktls_fd() becomes
+ * -1, and another one. Nobody else may use the connection meanwhile. 0: it is there (or was);
+ * -EAGAIN: keys are changing, or a record is half sent: later; else -errno, and it is where it was.
+ */
+int ktls_detach(struct ktls_conn *conn);
+int ktls_reattach(struct ktls_conn *conn);
+
+/*
  * Sends close_notify and the FIN of the TCP connection; receiving goes on. -EAGAIN, on a
  * non-blocking connection: call again. DTLS has no FIN: who does not call this leaves a
  * peer that waits.

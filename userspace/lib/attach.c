@@ -161,35 +161,44 @@ static int hand_over_leftover(struct ktls_conn *conn)
 }
 
 /* RX comes last: once it is keyed the kernel reads TCP and there is no way back. */
-static int install(struct ktls_conn *conn)
+static int install(struct ktls_conn *conn, const struct ktls_keys *keys)
 {
-	struct ktls_keys keys;
-	int ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
+	int ret = limit_payload(conn);
 
-	if (ret)
-		return ktls_decline(conn, -ret, "OpenSSL does not tell the keys (a key log callback set too late?)");
-	ret = limit_payload(conn);
 	if (!ret)
-		ret = install_key(conn, TLS_TX, &keys);
+		ret = install_key(conn, TLS_TX, keys);
 	if (!ret)
 		ret = hand_over_leftover(conn);
-	if (!ret && ktls_shadow_start(conn, &keys))
+	if (!ret && ktls_shadow_start(conn, keys))
 		ret = ktls_decline(conn, ENOMEM, "out of memory");
 	if (!ret)
-		ret = install_key(conn, TLS_RX, &keys);
-	OPENSSL_cleanse(&keys, sizeof(keys));
+		ret = install_key(conn, TLS_RX, keys);
 	return ret;
 }
 
 int ktls_attach(struct ktls_conn *conn)
 {
+	struct ktls_keys keys;
 	int ret = check(conn);
 
 	if (ret)
 		return ret;
-	ret = open_socket(conn);
+	ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
+	if (ret)
+		ret = ktls_decline(conn, -ret,
+				   "OpenSSL does not tell the keys (a key log callback set too late?)");
+	else
+		ret = ktls_attach_keys(conn, &keys);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return ret;
+}
+
+int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys)
+{
+	int ret = open_socket(conn);
+
 	if (!ret)
-		ret = install(conn);
+		ret = install(conn, keys);
 	if (ret && conn->fd >= 0) {
 		(void)setsockopt(conn->fd, SOL_KTLS, KTLS_DETACH, NULL, 0);
 		close(conn->fd);

@@ -155,6 +155,9 @@ const char *ktls_explain_socket(int err);
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);
 
+/* attach.c: the same with these keys, and with what waits in the wire. */
+int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys);
+
 /* control.c: notes an alert as due; the next call that finds room sends it. */
 void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t description);
 /*
@@ -187,6 +190,13 @@ void ktls_keep_end(struct ktls_conn *conn);
 ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);
 /* Sends an alert that is due, if there is room. */
 void ktls_send_reply(struct ktls_conn *conn);
+/*
+ * kernel.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a record
+ * for that, without waiting: 0, -EAGAIN: there is none, -errno.
+ */
+bool ktls_hold(struct ktls_conn *conn, const uint8_t *data, size_t len);
+int ktls_kernel_hold(struct ktls_conn *conn);
+ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len);
 /* kernel.c: frees what it has received for nobody. */
 void ktls_kernel_forget(struct ktls_conn *conn);
 

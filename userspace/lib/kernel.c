@@ -279,7 +279,7 @@ static void drop_held(struct ktls_conn *conn)
 	free(held);
 }
 
-static ssize_t take_held(struct ktls_conn *conn, uint8_t *data, size_t len)
+ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len)
 {
 	struct ktls_held *held = conn->held;
 	size_t left = held->len - held->at;
@@ -323,7 +323,7 @@ static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int f
 	if (ktls_wire_is_datagram(&conn->wire) && !have_record(conn))
 		n = ktls_fail(conn, ENOMEM, "out of memory");
 	else if (conn->held)
-		n = take_held(conn, data, len);
+		n = ktls_take_held(conn, data, len);
 	else if (conn->rx_end)
 		n = conn->rx_end < 0 ? conn->rx_end : 0;
 	else
@@ -343,7 +343,7 @@ static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int f
 #define HELD_MAX	(1 << 20)
 #define TURN_MS		50	/* who wants to receive waits no longer for us to give way */
 
-static bool hold(struct ktls_conn *conn, const uint8_t *data, size_t len)
+bool ktls_hold(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_held *held = malloc(sizeof(*held) + len);
 
@@ -359,8 +359,8 @@ static bool hold(struct ktls_conn *conn, const uint8_t *data, size_t len)
 	return true;
 }
 
-/* Receives for who waits to send; what is data is kept for who will ask for it. */
-static int receive_for_sender(struct ktls_conn *conn)
+/* What is data is kept for who will ask for it. */
+int ktls_kernel_hold(struct ktls_conn *conn)
 {
 	uint8_t data[RECORD_MAX_PAYLOAD];
 	struct received r = { .data = data, .len = sizeof(data) };
@@ -373,16 +373,23 @@ static int receive_for_sender(struct ktls_conn *conn)
 		return ktls_fail(conn, ENOBUFS,
 				 "new keys are on their way behind data: ktls_recv it first");
 	n = receive_data(conn, &r, MSG_DONTWAIT);
-	if (n == -EAGAIN) {
-		wait_for_peer(conn, TURN_MS);
-		return 0;
-	}
 	if (n <= 0) {
 		if (!n)
 			conn->rx_end = 1;
 		return (int)n;
 	}
-	return hold(conn, data, (size_t)n) ? 0 : ktls_fail(conn, ENOMEM, "out of memory");
+	return ktls_hold(conn, data, (size_t)n) ? 0 : ktls_fail(conn, ENOMEM, "out of memory");
+}
+
+/* Receives for who waits to send. */
+static int receive_for_sender(struct ktls_conn *conn)
+{
+	int ret = ktls_kernel_hold(conn);
+
+	if (ret != -EAGAIN)
+		return ret;
+	wait_for_peer(conn, TURN_MS);
+	return 0;
 }
 
 /*

@@ -116,8 +116,7 @@ static int change_rx(struct ktls_conn *conn)
 
 /* ---- handshake messages ---- */
 
-/* Does a message of that type begin or end in the record? */
-static bool find_message(struct ktls_messages *m, const uint8_t *data, size_t len, uint8_t type)
+bool ktls_messages_find(struct ktls_messages *m, const uint8_t *data, size_t len, uint8_t type)
 {
 	bool found = false;
 	size_t n;
@@ -155,7 +154,7 @@ static bool ends_key(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
 	if (!is_tls13(conn))
 		return type == RECORD_CHANGE_CIPHER_SPEC;
 	return type == RECORD_HANDSHAKE &&
-	       find_message(&conn->shadow->out, data, len, KEY_UPDATE);
+	       ktls_messages_find(&conn->shadow->out, data, len, KEY_UPDATE);
 }
 
 static int queue_record(struct ktls_conn *conn, enum ktls_item_kind kind, uint8_t type,
@@ -436,7 +435,7 @@ static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 	struct ktls_shadow *s = conn->shadow;
 	int ret = feed(conn, RECORD_HANDSHAKE, data, len);
 
-	if (!ret && is_tls13(conn) && find_message(&s->in, data, len, KEY_UPDATE))
+	if (!ret && is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
 		return take_key_update(conn, data[len - 1]);
 	if (!ret && s->held_change)
 		return feed_change(conn);
@@ -840,6 +839,16 @@ int ktls_shadow_start(struct ktls_conn *conn, const struct ktls_keys *keys)
 		prepare_renegotiation(conn);
 	ERR_clear_error();
 	return 0;
+}
+
+void ktls_shadow_set(struct ktls_conn *conn, const struct ktls_half *tx,
+		     const struct ktls_half *rx, const struct ktls_messages *out,
+		     const struct ktls_messages *in)
+{
+	conn->shadow->tx = *tx;
+	conn->shadow->rx = *rx;
+	conn->shadow->out = *out;
+	conn->shadow->in = *in;
 }
 
 void ktls_shadow_free(struct ktls_conn *conn)

@@ -27,6 +27,10 @@ struct ktls_messages {
 	size_t left;		/* of the message behind it */
 };
 
+/* Does the header of a message of that type end in the record? */
+bool ktls_messages_find(struct ktls_messages *messages, const uint8_t *data, size_t len,
+			uint8_t type);
+
 struct ktls_shadow {
 	struct ktls_half rx, tx;	/* as OpenSSL opens and seals now */
 	struct ktls_half tx_before;	/* DTLS: of the epoch before */
@@ -50,6 +54,10 @@ struct ktls_shadow {
 
 /* The kernel has taken these keys. 0 or -ENOMEM. */
 int ktls_shadow_start(struct ktls_conn *conn, const struct ktls_keys *keys);
+/* OpenSSL stands elsewhere than the kernel. */
+void ktls_shadow_set(struct ktls_conn *conn, const struct ktls_half *tx,
+		     const struct ktls_half *rx, const struct ktls_messages *out,
+		     const struct ktls_messages *in);
 void ktls_shadow_free(struct ktls_conn *conn);
 
 /* Is a handshake record that begins with this message OpenSSL's? */

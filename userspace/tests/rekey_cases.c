@@ -704,6 +704,59 @@ static void check_race(int tls13, int we_serve, enum way way)
 	stop(&l);
 }
 
+/* Reads what is left of a record, for carries() to begin anew. */
+static size_t read_all(struct link *l, char *buf, size_t len)
+{
+	size_t done = 0;
+	ssize_t n;
+	int i;
+
+	for (i = 0; i < 100 && done < len; i++) {
+		n = ktls_recv(l->ours, buf + done, len - done, MSG_DONTWAIT);
+		if (n > 0)
+			done += (size_t)n;
+		else
+			poll(&(struct pollfd){ .fd = ktls_poll_fd(l->ours), .events = POLLIN }, 1, 10);
+	}
+	return done;
+}
+
+/* Out of the kernel and in again, with data under way and keys that change on either side of it. */
+static void check_handback(int tls13, size_t suite, int we_serve)
+{
+	struct link l = start(tls13, suite, we_serve);
+	char buf[3000];
+	int i, out = 0, in = 0, whole = 0, keys = 0;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	for (i = 0; i < 5; i++) {
+		(void)carries(&l);
+		/* Three records, of one a part is read. */
+		peer_send(&l.peer, text, 1000);
+		peer_send(&l.peer, text + 1000, 1000);
+		peer_send(&l.peer, text + 2000, 1000);
+		whole += read_all(&l, buf, 100) == 100;
+		out += !ktls_detach(l.ours) && !ktls_in_kernel(l.ours) && ktls_fd(l.ours) == -1;
+		whole += read_all(&l, buf + 100, 2900) == 2900 && !memcmp(buf, text, 3000);
+		keys += carries(&l);
+		if (tls13) {
+			peer_updates(&l, SSL_KEY_UPDATE_REQUESTED);
+			keys += carries(&l) && !ktls_rekey(l.ours) && carries(&l) && carries(&l);
+		}
+		peer_send(&l.peer, text, 2000);
+		whole += read_all(&l, buf, 100) == 100;
+		in += !ktls_reattach(l.ours) && ktls_in_kernel(l.ours);
+		whole += read_all(&l, buf + 100, 1900) == 1900 && !memcmp(buf, text, 2000);
+		(void)ktls_rekey(l.ours);
+		settle(&l, 6);
+		keys += carries(&l);
+	}
+	ok(out == 5 && in == 5 && whole == 20 && keys == (tls13 ? 15 : 10),
+	   "handed back and given again: %d out, %d in, %d and %d good: %s", out, in, whole, keys,
+	   ktls_error(l.ours));
+	stop(&l);
+}
+
 static void check_automatic(int tls13)
 {
 	struct link l = start(tls13, 0, 0);
@@ -757,6 +810,9 @@ static void check_version(int tls13)
 		check_tickets();
 		check_early_data();
 	}
+	for (s = 0; s < 2; s++)
+		for (suite = 0; suite < 4; suite++)
+			check_handback(tls13, suite, s);
 	check_automatic(tls13);
 	for (s = 0; s < 2; s++) {
 		check_race(tls13, s, BY_LIBRARY);
