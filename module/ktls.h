@@ -149,7 +149,7 @@ enum ktls_head {
 	KTLS_HEAD_NONE,		/* not a whole record yet */
 	KTLS_HEAD_DATA,		/* application data */
 	KTLS_HEAD_CONTROL,	/* another type */
-	KTLS_HEAD_SEALED,	/* one whose type will decide who gets it */
+	KTLS_HEAD_SEALED,	/* one that is to be opened before anybody is told of it */
 	KTLS_HEAD_BAD,		/* no record can begin so: the reader reports it */
 };
 

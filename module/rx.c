@@ -30,8 +30,9 @@ bool ktls_rx_readable(struct ktls_sock *ks)
 		return true;
 	if (READ_ONCE(rx->queued_bytes) + READ_ONCE(rx->head_bytes) >= lowat)
 		return true;
-	/* No more will join what is there. */
-	if (READ_ONCE(rx->queued_bytes) && head == KTLS_HEAD_CONTROL)
+	/* No more will join what is there, or not before somebody reads. */
+	if (READ_ONCE(rx->queued_bytes) &&
+	    (head == KTLS_HEAD_CONTROL || (head == KTLS_HEAD_SEALED && ktls_rx_is_full(ks))))
 		return true;
 	return READ_ONCE(rx->control_queued) ||
 	       ((READ_ONCE(rx->queued_bytes) || READ_ONCE(rx->head_bytes)) && ktls_rx_at_end(ks));

@@ -384,6 +384,8 @@ static int ktls_set_rcvlowat(struct sock *sk, int val)
 		lock_sock(ks->carrier.sk);
 		ktls_stream_scan(ks);
 		release_sock(ks->carrier.sk);
+		if (READ_ONCE(ks->rx.chore))
+			mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 	}
 	return 0;

@@ -380,17 +380,20 @@ static bool can_open(const struct ktls_rx *rx)
 }
 
 /**
- * ktls_stream_is_sealed() - is a record's reader unknown before it is opened?
+ * ktls_stream_is_sealed() - does what poll says hang on what a record turns out to be?
  * @ks: socket with an RX key
  *
- * TLS 1.3 hides the types, and plain readers are not to see other records than data. So whatever
- * comes is opened before poll says that it is there.
+ * TLS 1.3 hides the types. Plain readers are not to be woken for other records than data, and
+ * readers who want many bytes are for any other, as no more bytes will join those before it. For
+ * these whatever comes is opened before poll says that it is there.
  *
  * Context: any; the key is kept.
  */
 bool ktls_stream_is_sealed(const struct ktls_sock *ks)
 {
-	return ks->rx.dir.key->format->inner && READ_ONCE(ks->rx.mode) == KTLS_CONTROL_QUEUE;
+	return ks->rx.dir.key->format->inner &&
+	       (READ_ONCE(ks->rx.mode) == KTLS_CONTROL_QUEUE ||
+		READ_ONCE(ks->sk.sk_rcvlowat) > 1);
 }
 
 /* As ktls_stream_scan(), where types are hidden from those who poll. */

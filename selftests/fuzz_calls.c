@@ -184,7 +184,8 @@ static void call_key(struct scene *s, struct fuzz *f, uint8_t *room)
 	if (fuzz_one_in(f, 2))
 		dtls_keys_make(&keys, FUZZ_PICK(f, ciphers), fuzz_below(f, 2));
 	else
-		keys_make(&keys, FUZZ_PICK(f, ciphers), fuzz_below(f, 2));
+		keys_make(&keys, FUZZ_PICK(f, ciphers) | (fuzz_one_in(f, 2) ? TLS13 : 0),
+			  fuzz_below(f, 2));
 	if (fuzz_one_in(f, 8))
 		keys.seq = fuzz_bits(f);
 	len = keys_info(&keys, &info);
@@ -362,15 +363,15 @@ static void furnish(struct scene *s)
 	int i = 0, k, fds[2];
 	struct peer peer;
 	struct fuzz *f = &s->fuzz;
-	uint16_t cipher = FUZZ_PICK(f, ciphers);
+	uint16_t cipher = FUZZ_PICK(f, ciphers), version = fuzz_one_in(f, 2) ? TLS13 : 0;
 
 	memset(s->fds, -1, sizeof(s->fds));
-	must("tls_pair", tls_pair(AF_INET, cipher, &s->fds[i], &s->fds[i + 1]));
+	must("tls_pair", tls_pair(AF_INET, version | cipher, &s->fds[i], &s->fds[i + 1]));
 	i += 2;
 	must("dtls_pair", dtls_pair(AF_INET6, cipher, &s->fds[i], &s->fds[i + 1]));
 	i += 2;
 	must("tls_carrier_and_peer",
-	     tls_carrier_and_peer(AF_INET, cipher, &s->fds[i], &s->fds[i + 1], &peer));
+	     tls_carrier_and_peer(AF_INET, version | cipher, &s->fds[i], &s->fds[i + 1], &peer));
 	s->fds[i + 2] = peer.fd;
 	i += 3;
 	must("udp_pair", udp_pair(AF_INET, fds));

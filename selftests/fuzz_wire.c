@@ -36,17 +36,25 @@ static const uint16_t ciphers[] = {
 static uint8_t payload[PAYLOAD_MAX + 1], got[3 * PAYLOAD_MAX];
 static uint8_t wire[RECORDS_MAX * (RECORD_MAX + 64)];
 
-/* Adds a record of random bytes to the model and seals it. */
+/* Adds a record of random bytes to the model and seals it, in TLS 1.3 with random padding. */
 static size_t expect_record(struct model *m, struct fuzz *f, struct keys *keys, uint8_t type,
 			    size_t len, uint8_t *out)
 {
+	size_t padding;
+
+	/* Handshake messages of random bytes may be a KeyUpdate; empty ones are not legal. */
+	if (keys->tls13 && type == HANDSHAKE)
+		type = ALERT;
+	if (keys->tls13 && type != DATA && !len)
+		len = 1;
+	padding = keys->tls13 && fuzz_one_in(f, 3) ? fuzz_below(f, PAYLOAD_MAX + 1 - len) : 0;
 	fill(payload, len, m->bytes);
 	/* Not an end, by chance. */
 	if (type == ALERT && len == 2)
 		payload[1] |= 1;
 	m->records[m->count++] = (struct expected){ .type = type, .len = len, .offset = m->bytes };
 	m->bytes += len;
-	return record_seal(keys, type, payload, len, out);
+	return record_seal_padded(keys, type, payload, len, padding, out);
 }
 
 static uint8_t any_type(struct fuzz *f)
@@ -233,12 +241,16 @@ static void stream_round(struct __test_metadata *_metadata, struct fuzz *f, int 
 	struct model m = { };
 	struct peer peer;
 	int fd, i, count = 1 + fuzz_below(f, RECORDS_MAX - 1), idle = 0;
+	uint16_t version = fuzz_one_in(f, 2) ? TLS13 : 0;
 	size_t len = 0, sent = 0, n;
 	enum outcome outcome = NOTHING;
+	int no_pad = 1;
 	bool whole;
 
-	ASSERT_EQ(0, tls_and_peer(fuzz_one_in(f, 2) ? AF_INET : AF_INET6, FUZZ_PICK(f, ciphers),
-				  &fd, &peer));
+	ASSERT_EQ(0, tls_and_peer(fuzz_one_in(f, 2) ? AF_INET : AF_INET6,
+				  version | FUZZ_PICK(f, ciphers), &fd, &peer));
+	if (fuzz_one_in(f, 2))
+		setsockopt(fd, SOL_TLS, TLS_RX_EXPECT_NO_PAD, &no_pad, sizeof(no_pad));
 	for (i = 0; i < count; i++)
 		len += expect_record(&m, f, &peer.tx, any_type(f), fuzz_size(f, PAYLOAD_MAX),
 				     wire + len);

@@ -288,7 +288,8 @@ static struct ktls_key *vector_key(const struct vector *vector)
 	count_up(info + cipher->key_at, cipher->key_len, 0);
 	count_up(info + cipher->salt_at, cipher->salt_len, 0xa0);
 	count_up(info + cipher->iv_at, cipher->iv_len, 0xb0);
-	return ktls_crypto_key(ktls_record_format(vector->version ?: TLS_1_2_VERSION), cipher, info);
+	return ktls_crypto_key(ktls_record_format(vector->version ?: TLS_1_2_VERSION), cipher,
+			       info);
 }
 
 static void map(struct scatterlist *table, u8 *bytes, u32 len)
