@@ -22,8 +22,8 @@
  *
  * Functions that return int give 0 or a count on success and -errno on failure, -EPROTO
  * for a failure of TLS; ktls_error() has the sentence for people. A connection may be used
- * by one thread at a time, except that one thread may send (and shut down) while another
- * receives once the handshake is done and the kernel carries it.
+ * by one thread at a time, except that one thread may send (and shut down, or rekey) while
+ * another receives once the handshake is done and the kernel carries it.
  */
 #ifndef KTLS_H
 #define KTLS_H
@@ -137,7 +137,7 @@ ssize_t ktls_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
 ssize_t ktls_sendfile(struct ktls_conn *conn, int file_fd, off_t *offset, size_t len);
 /* The longest payload that one record takes now; DTLS: that fits the path, longer: -EMSGSIZE. */
 size_t ktls_payload_max(const struct ktls_conn *conn);
-/* Userspace: bytes that ktls_recv returns without polling; in the kernel: 0, poll tells. */
+/* Bytes that ktls_recv returns without polling: in userspace, or received while keys changed. */
 size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
