@@ -60,6 +60,9 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 	int want = len > INT_MAX ? INT_MAX : (int)len;
 	int n, ret;
 
+	/* What the kernel had received already. */
+	if (conn->held)
+		return ktls_take_held(conn, data, len);
 	for (;;) {
 		ERR_clear_error();
 		n = SSL_read(conn->ssl, data, want);
@@ -156,6 +159,8 @@ static size_t user_pending(const struct ktls_conn *conn)
 {
 	int n = SSL_pending(conn->ssl);
 
+	if (conn->held)
+		return conn->held_bytes;
 	if (conn->rx_end)
 		return 0;
 	if (ktls_wire_is_datagram(&conn->wire))

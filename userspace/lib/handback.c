@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: MIT
+/* A live connection out of the kernel, to OpenSSL in userspace, and in again. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+
+#include "conn.h"
+#include "shadow.h"
+#include "shim.h"
+
+#define ROOM_MS		100
+
+static int refuse(struct ktls_conn *conn, int err, const char *why)
+{
+	return ktls_fail(conn, err, "%s", why);
+}
+
+/* ---- out ---- */
+
+static int check_out(struct ktls_conn *conn)
+{
+	if (conn->phase != PHASE_OPEN)
+		return refuse(conn, ENOTCONN, "the handshake is not done");
+	if (ktls_wire_is_datagram(&conn->wire))
+		return refuse(conn, EOPNOTSUPP, "DTLS stays in the kernel");
+	if (conn->rx_end || conn->tx_closed)
+		return refuse(conn, EPIPE, "handing back a connection that is closed");
+	if (conn->shadow->retired)
+		return refuse(conn, EOPNOTSUPP,
+			      "OpenSSL waits for a handshake that the peer refused");
+	if (ktls_shadow_push(conn) || atomic_load(&conn->shadow_busy) || ktls_rekeying(conn))
+		return refuse(conn, EAGAIN, "new keys are on their way");
+	return 0;
+}
+
+static int set_option(struct ktls_conn *conn, int name, int value)
+{
+	return setsockopt(conn->fd, SOL_KTLS, name, &value, sizeof(value)) ? -errno : 0;
+}
+
+/* Where the kernel stands in that direction; its keys are ours. */
+static int read_position(struct ktls_conn *conn, int direction, const struct ktls_half *half,
+			 struct ktls_half *out)
+{
+	socklen_t len = half->cipher->info_size;
+	union ktls_key key;
+
+	if (getsockopt(conn->fd, SOL_TLS, direction, &key, &len))
+		return -errno;
+	*out = *half;
+	ktls_half_set_position(out, &key);
+	return 0;
+}
+
+static int try_detach(struct ktls_conn *conn, struct ktls_shim *shim)
+{
+	int ret = read_position(conn, TLS_TX, &conn->shadow->tx, &shim->wire_tx);
+
+	if (!ret)
+		ret = read_position(conn, TLS_RX, &conn->shadow->rx, &shim->wire_rx);
+	if (!ret && setsockopt(conn->fd, SOL_KTLS, KTLS_DETACH, NULL, 0))
+		ret = -errno;
+	return ret;
+}
+
+/* What the kernel has opened is ours to keep; what it has sealed has to go first. */
+static int detach(struct ktls_conn *conn, struct ktls_shim *shim)
+{
+	struct pollfd pfd = { .fd = conn->wire.fd, .events = POLLOUT };
+	bool waits = !(fcntl(conn->fd, F_GETFL) & O_NONBLOCK);
+	int ret;
+
+	while ((ret = try_detach(conn, shim)) == -EBUSY) {
+		ret = ktls_kernel_hold(conn);
+		if (ret != -EAGAIN && ret)
+			return ret;
+		if (ret == -EAGAIN && !waits)
+			return ret;
+		if (ret == -EAGAIN)
+			(void)poll(&pfd, 1, ROOM_MS);
+	}
+	return ret;
+}
+
+static struct ktls_shim *make_shim(struct ktls_conn *conn)
+{
+	struct ktls_shim *shim = calloc(1, sizeof(*shim));
+	const struct ktls_shadow *s = conn->shadow;
+
+	if (!shim)
+		return NULL;
+	shim->conn = conn;
+	shim->ssl_rx = s->rx;
+	shim->ssl_tx = s->tx;
+	shim->in = s->in;
+	shim->out = s->out;
+	return shim;
+}
+
+static void go_on_in_userspace(struct ktls_conn *conn, struct ktls_shim *shim)
+{
+	close(conn->fd);
+	conn->fd = -1;
+	conn->queued = false;
+	ktls_shadow_free(conn);
+	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
+	conn->wire.shim = shim;
+	conn->path = &ktls_user_path;
+	(void)ktls_decline(conn, EOPNOTSUPP, "the program took it back from the kernel");
+}
+
+int ktls_detach(struct ktls_conn *conn)
+{
+	struct ktls_shim *shim;
+	int ret;
+
+	if (conn->phase == PHASE_OPEN && !conn->shadow)
+		return 0;
+	ret = check_out(conn);
+	if (ret)
+		return ret;
+	ktls_keep_end(conn);
+	shim = make_shim(conn);
+	if (!shim || ktls_wire_restart(&conn->wire)) {
+		ktls_shim_free(shim);
+		return refuse(conn, ENOMEM, "out of memory");
+	}
+	/* The open record is completed: from here on the numbers stay. */
+	(void)set_option(conn, KTLS_PAUSE, 1);
+	(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_DEFAULT);
+	ret = detach(conn, shim);
+	if (!ret) {
+		go_on_in_userspace(conn, shim);
+		return 0;
+	}
+	(void)set_option(conn, KTLS_PAUSE, 0);
+	if (conn->queued)
+		(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_QUEUE);
+	ktls_shim_free(shim);
+	ktls_wire_end(&conn->wire);
+	if (ret == -EAGAIN)
+		return refuse(conn, EAGAIN, "a record is half sent");
+	return ktls_fail(conn, -ret, "the kernel does not give the connection back: %s",
+			 strerror(-ret));
+}
+
+/* ---- in ---- */
+
+static int check_in(struct ktls_conn *conn)
+{
+	int ret;
+
+	if (conn->phase != PHASE_OPEN)
+		return refuse(conn, ENOTCONN, "the handshake is not done");
+	if (!conn->wire.shim)
+		return refuse(conn, EOPNOTSUPP, "only what ktls_detach took is given again");
+	if (conn->rx_end || conn->tx_closed)
+		return refuse(conn, EPIPE, "giving a connection to the kernel that is closed");
+	ret = conn->path->flush(conn);
+	return ret;
+}
+
+/* What OpenSSL has opened already. */
+static int drain(struct ktls_conn *conn)
+{
+	uint8_t data[RECORD_MAX_PAYLOAD];
+	int n;
+
+	while (SSL_pending(conn->ssl) > 0) {
+		ERR_clear_error();
+		n = SSL_read(conn->ssl, data, sizeof(data));
+		if (n <= 0)
+			return ktls_fail_ssl(conn);
+		if (!ktls_hold(conn, data, (size_t)n))
+			return refuse(conn, ENOMEM, "out of memory");
+	}
+	return 0;
+}
+
+int ktls_reattach(struct ktls_conn *conn)
+{
+	struct ktls_shim *shim = conn->wire.shim;
+	struct ktls_keys keys;
+	int ret;
+
+	if (conn->phase == PHASE_OPEN && conn->shadow)
+		return 0;
+	ret = check_in(conn);
+	if (!ret)
+		ret = drain(conn);
+	if (ret)
+		return ret;
+	keys.cipher = shim->wire_tx.cipher;
+	ktls_half_get(&shim->wire_tx, &keys.tx);
+	ktls_half_get(&shim->wire_rx, &keys.rx);
+	ret = ktls_attach_keys(conn, &keys);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	if (ret)
+		return ktls_fail(conn, -ret, "%s", conn->why_not);
+	ktls_shadow_set(conn, &shim->ssl_tx, &shim->ssl_rx, &shim->out, &shim->in);
+	conn->why_not[0] = '\0';
+	conn->wire.shim = NULL;
+	ktls_shim_free(shim);
+	ktls_wire_end(&conn->wire);
+	conn->path = &ktls_kernel_path;
+	return 0;
+}

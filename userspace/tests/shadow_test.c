@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a real kernel does not do on demand: no room, no memory, limits that are near; with OpenSSL as
+ * the peer of a made up kernel (fake.h).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include <openssl/err.h>
+
+#include "fake.h"
+#include "link.h"
+#include "shadow.h"
+#include "tap.h"
+
+static struct link l;
+
+static void begin(int tls13, int we_serve)
+{
+	l = (struct link){ .tcp = -1, .tls13 = tls13 };
+	ok(!link_connect(&l, &suites[0], we_serve), "connected");
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+}
+
+static void end(void)
+{
+	link_close(&l);
+	pair_free(&l.ctx);
+}
+
+static void move(int rounds)
+{
+	char buf[100];
+	ssize_t n;
+
+	while (rounds--) {
+		while ((n = ktls_recv(l.ours, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+			;
+		peer_fill(&l.peer);
+		ERR_clear_error();
+		while (SSL_read(l.peer.ssl, buf, sizeof(buf)) > 0)
+			;
+		peer_flush(&l.peer, peer_output(&l.peer));
+	}
+}
+
+/* The carrier is full when the KeyUpdate, or any message of a handshake, is to go. */
+static void check_no_room(int tls13)
+{
+	struct fake_counts counts;
+	int times, good = 1;
+
+	for (times = 1; times < 20; times++) {
+		begin(tls13, 0);
+		fake_no_room(ktls_fd(l.ours), times);
+		good = good && !ktls_rekey(l.ours) && ktls_rekeying(l.ours);
+		counts = fake_counts(ktls_fd(l.ours));
+		/* Who waits for POLLOUT must get it, as long as data may go. */
+		if (tls13)
+			good = good && !counts.is_paused &&
+			       (times < 2 || ktls_send(l.ours, "x", 1, 0) == -EAGAIN);
+		move(times + 10);
+		counts = fake_counts(ktls_fd(l.ours));
+		good = good && counts.tx_keys == 2 && !counts.is_paused &&
+		       ktls_send(l.ours, "x", 1, 0) == 1 && !ktls_rekeying(l.ours);
+		if (!good)
+			break;
+		end();
+	}
+	ok(good, "no room, up to %d times: it goes later, once: %s", times,
+	   good ? "" : ktls_error(l.ours));
+}
+
+static void check_refused_key(int tls13)
+{
+	char c;
+
+	begin(tls13, 0);
+	fake_refuse_keys(ktls_fd(l.ours), 1, ENOMEM);
+	(void)ktls_rekey(l.ours);
+	move(6);
+	ok(ktls_send(l.ours, "x", 1, 0) < 0 && ktls_error(l.ours)[0],
+	   "the kernel has no memory for a key: nothing goes under the old one: %s",
+	   ktls_error(l.ours));
+	end();
+
+	begin(1, 0);
+	fake_refuse_keys(ktls_fd(l.ours), 1, ENOMEM);
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	ok(link_receive(&l, &c, 1) < 0 && strstr(ktls_error(l.ours), "peer's new key"),
+	   "nor for the peer's: %s", ktls_error(l.ours));
+	end();
+}
+
+/* What the kernel says is left of the keys decides, without anybody's doing anything. */
+static void check_limits(int tls13)
+{
+	struct fake_counts counts;
+	char c = 'x';
+	int i;
+
+	begin(tls13, 0);
+	for (i = 0; i < 2000; i++)
+		(void)ktls_send(l.ours, &c, 1, 0);
+	move(4);
+	counts = fake_counts(ktls_fd(l.ours));
+	ok(counts.tx_keys == 1, "limits: far away, the keys stay");
+	fake_left(ktls_fd(l.ours), 10, ~0ULL);
+	for (i = 0; i < 70000 && fake_counts(ktls_fd(l.ours)).tx_keys == 1; i++) {
+		(void)ktls_send(l.ours, &c, 1, 0);
+		if (i % 1000 == 0 || ktls_rekeying(l.ours))
+			move(4);
+	}
+	counts = fake_counts(ktls_fd(l.ours));
+	ok(counts.tx_keys >= 2 && i < 70000, "limits: near, they change, after %d records", i);
+	end();
+}
+
+static void check_seconds(void)
+{
+	char c = 'x';
+
+	begin(1, 1);
+	ktls_rekey_after(l.ours, 0, 0, 1);
+	ok(ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 1,
+	   "seconds: not at once");
+	atomic_fetch_sub(&l.ours->rekeying.since_ms, 1001);
+	ok(ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 2 &&
+	   ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 2,
+	   "seconds: when they have passed, once");
+	end();
+}
+
+/* More handshakes than a client may begin in a second. */
+static void check_rate(void)
+{
+	struct fake_counts counts;
+	int i;
+
+	begin(0, 1);
+	l.ours->shadow->renegotiations.since_ms = ktls_now_ms();
+	l.ours->shadow->renegotiations.used = 98;
+	for (i = 0; i < 40; i++) {
+		if (SSL_renegotiate_abbreviated(l.peer.ssl) != 1)
+			break;
+		SSL_do_handshake(l.peer.ssl);
+		peer_flush(&l.peer, peer_output(&l.peer));
+		move(4);
+		l.ours->shadow->renegotiations.since_ms = ktls_now_ms();
+	}
+	counts = fake_counts(ktls_fd(l.ours));
+	ok(counts.tx_keys == 3 && counts.rx_keys == 3, "a client may not begin too many: %u",
+	   counts.tx_keys - 1);
+	end();
+}
+
+int main(void)
+{
+	int tls13;
+
+	fake_kernel();
+	for (tls13 = 0; tls13 < 2; tls13++) {
+		check_no_room(tls13);
+		check_refused_key(tls13);
+		check_limits(tls13);
+	}
+	check_seconds();
+	check_rate();
+	return tap_done();
+}
