@@ -512,9 +512,11 @@ static int raw_recv(struct fake *f, int fd, uint8_t *to, size_t len, int flags)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	ssize_t got;
 
-	memcpy(to, f->prepend, n);
-	f->prepend_len -= n;
-	memmove(f->prepend, f->prepend + n, f->prepend_len);
+	if (n) {
+		memcpy(to, f->prepend, n);
+		f->prepend_len -= n;
+		memmove(f->prepend, f->prepend + n, f->prepend_len);
+	}
 	while (done < len) {
 		got = (ssize_t)syscall(SYS_recvfrom, fd, to + done, len - done,
 				       done ? flags & ~MSG_DONTWAIT : flags, NULL, NULL);
