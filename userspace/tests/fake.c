@@ -600,6 +600,16 @@ static void take_early(struct fake *f)
 		take_datagram(f, early.first->data, early.first->len);
 }
 
+static bool awaits_key(struct fake *f)
+{
+	bool ret;
+
+	pthread_mutex_lock(&f->lock);
+	ret = f->rx_due;
+	pthread_mutex_unlock(&f->lock);
+	return ret;
+}
+
 /* Opens another record: 1, 0 at the end, -errno. */
 static int read_record(struct fake *f, int fd, int flags)
 {
@@ -619,7 +629,7 @@ static int read_record(struct fake *f, int fd, int flags)
 		pthread_mutex_unlock(&f->lock);
 		return 1;
 	}
-	if (f->rx_due)
+	if (awaits_key(f))
 		return -EKEYEXPIRED;
 	ret = raw_recv(f, fd, record, FLOW_HEADER, flags);
 	if (ret <= 0)
@@ -683,7 +693,7 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 		/* Plain readers do not see that a key is due. */
 		if (ret == -EKEYEXPIRED && f->mode == KTLS_CONTROL_QUEUE)
 			ret = -EAGAIN;
-		if (f->datagrams && ret == -EAGAIN && f->rx_due)
+		if (f->datagrams && ret == -EAGAIN && awaits_key(f))
 			ret = -EKEYEXPIRED;
 	}
 	pthread_mutex_lock(&f->lock);
