@@ -83,7 +83,8 @@ int ktls_step(struct ktls_conn *conn);
 short ktls_events(const struct ktls_conn *conn);
 /*
  * When there is something to be done unless an event comes before, milliseconds: a flight of DTLS
- * goes again, in the handshake or while keys change: ktls_step then (or ktls_attend). -1: no such time.
+ * goes again, in the handshake or while keys change: ktls_step then (or ktls_attend). -1: no
+ * such time.
  */
 int ktls_timeout(const struct ktls_conn *conn);
 /* ktls_step and poll(2) until done; timeout_ms -1: no limit. -ETIMEDOUT. */
@@ -173,8 +174,8 @@ int ktls_attend(struct ktls_conn *conn);
 
 /*
  * TLS: takes a live connection out of the kernel, between two records, and goes on in userspace;
- * ktls_reattach gives it to the kernel again. Data is neither lost nor sent twice; ktls_fd() becomes
- * -1, and another one. Nobody else may use the connection meanwhile. 0: it is there (or was);
+ * ktls_reattach gives it to the kernel again. Data is neither lost nor sent twice; ktls_fd()
+ * becomes -1, and another one. Nobody else may use the connection meanwhile. 0: it is there (or was);
  * -EAGAIN: keys are changing, or a record is half sent: later; else -errno, and it is where it was.
  */
 int ktls_detach(struct ktls_conn *conn);

@@ -74,6 +74,7 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 						      "the peer demands answers and takes none"));
 		if (ret == SSL_ERROR_NONE) {
 			drop_rest(conn);
+			ktls_rekey_count(conn, &conn->rekeying.rx, (size_t)n);
 			return n;
 		}
 		if (ret == SSL_ERROR_ZERO_RETURN)
@@ -139,6 +140,7 @@ static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, i
 	if (ktls_wire_is_datagram(&conn->wire))
 		return send_datagram(conn, data, len, flags & MSG_DONTWAIT);
 	flags &= MSG_DONTWAIT;
+	ktls_rekey_count(conn, &conn->rekeying.tx, len);
 	while (done < len) {
 		ret = flush(conn, flags);
 		if (ret)

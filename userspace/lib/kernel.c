@@ -231,7 +231,8 @@ static int received_control(struct ktls_conn *conn, const struct received *r, si
 /* While the kernel waited for data we could not do what somebody has to do. */
 static bool must_look_around(struct ktls_conn *conn)
 {
-	return atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed) || (conn->queued && !conn->keeper);
+	return atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed) ||
+	       (conn->queued && !conn->keeper);
 }
 
 /*

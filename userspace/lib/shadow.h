@@ -83,4 +83,27 @@ bool ktls_shadow_has_output(struct ktls_conn *conn);
 /* Milliseconds until a flight of DTLS goes again; -1: none. */
 int ktls_shadow_timeout(struct ktls_conn *conn);
 
+/* ---- between the files of the shadow; the shadow's lock is held ---- */
+
+/* shadow.c */
+bool ktls_shadow_is_tls13(const struct ktls_conn *conn);
+bool ktls_shadow_is_dtls(const struct ktls_conn *conn);
+/* Lets OpenSSL take what it was fed, and go on. 0 or -errno: the connection failed. */
+int ktls_shadow_go_on(struct ktls_conn *conn);
+bool ktls_shadow_may_renegotiate(struct ktls_conn *conn);
+
+/* change.c: what OpenSSL writes, or takes, from here on is sealed with other keys. 0 or -errno. */
+int ktls_change_tx(struct ktls_conn *conn);
+int ktls_change_rx(struct ktls_conn *conn);
+
+/* output.c: puts a record behind what waits to be sent. 0 or -errno. */
+int ktls_output_queue(struct ktls_conn *conn, enum ktls_item_kind kind, uint8_t type,
+		      const uint8_t *data, size_t len);
+/* Likewise all that OpenSSL has written. */
+int ktls_output_collect(struct ktls_conn *conn);
+/* Sends what there is room for: 0, -EAGAIN, -errno. */
+int ktls_output_send(struct ktls_conn *conn);
+/* Forgets what can neither go on nor be undone. */
+void ktls_output_drop(struct ktls_conn *conn);
+
 #endif

@@ -511,9 +511,11 @@ static int raw_recv(struct fake *f, int fd, uint8_t *to, size_t len, int flags)
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	ssize_t got;
 
-	memcpy(to, f->prepend, n);
-	f->prepend_len -= n;
-	memmove(f->prepend, f->prepend + n, f->prepend_len);
+	if (n) {
+		memcpy(to, f->prepend, n);
+		f->prepend_len -= n;
+		memmove(f->prepend, f->prepend + n, f->prepend_len);
+	}
 	while (done < len) {
 		got = (ssize_t)syscall(SYS_recvfrom, fd, to + done, len - done,
 				       done ? flags & ~MSG_DONTWAIT : flags, NULL, NULL);
@@ -597,6 +599,16 @@ static void take_early(struct fake *f)
 		take_datagram(f, early.first->data, early.first->len);
 }
 
+static bool awaits_key(struct fake *f)
+{
+	bool ret;
+
+	pthread_mutex_lock(&f->lock);
+	ret = f->rx_due;
+	pthread_mutex_unlock(&f->lock);
+	return ret;
+}
+
 /* Opens another record: 1, 0 at the end, -errno. */
 static int read_record(struct fake *f, int fd, int flags)
 {
@@ -616,7 +628,7 @@ static int read_record(struct fake *f, int fd, int flags)
 		pthread_mutex_unlock(&f->lock);
 		return 1;
 	}
-	if (f->rx_due)
+	if (awaits_key(f))
 		return -EKEYEXPIRED;
 	ret = raw_recv(f, fd, record, FLOW_HEADER, flags);
 	if (ret <= 0)
@@ -680,7 +692,7 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 		/* Plain readers do not see that a key is due. */
 		if (ret == -EKEYEXPIRED && f->mode == KTLS_CONTROL_QUEUE)
 			ret = -EAGAIN;
-		if (f->datagrams && ret == -EAGAIN && f->rx_due)
+		if (f->datagrams && ret == -EAGAIN && awaits_key(f))
 			ret = -EKEYEXPIRED;
 	}
 	pthread_mutex_lock(&f->lock);

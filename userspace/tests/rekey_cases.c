@@ -520,9 +520,10 @@ struct race {
 	struct link *l;
 	enum way way;
 	atomic_bool stop, done;		/* sending; it has stopped */
-	size_t sent;
+	atomic_size_t sent;
 	atomic_size_t target;		/* to be received, once stop is set */
-	size_t got, wrong;
+	atomic_size_t got;
+	size_t wrong;
 	ssize_t send_end, recv_end;
 };
 
@@ -699,8 +700,9 @@ static void check_race(int tls13, int we_serve, enum way way)
 	ok(received == race.sent && !wrong && race.got == race.target && !race.wrong &&
 	   info.tx.rekeys >= RACE_KEYS && info.rx.rekeys >= RACE_KEYS,
 	   "a race, %s: %zu of %zu received by the peer (%zu wrong), %zu of %zu by us (%zu wrong), %u and %u rekeys, %zd %zd %s",
-	   names[way], received, race.sent, wrong, race.got, (size_t)race.target, race.wrong, info.tx.rekeys,
-	   info.rx.rekeys, race.send_end, race.recv_end, ktls_error(l.ours));
+	   names[way], received, (size_t)race.sent, wrong, (size_t)race.got,
+	   (size_t)race.target, race.wrong, info.tx.rekeys, info.rx.rekeys, race.send_end,
+	   race.recv_end, ktls_error(l.ours));
 	stop(&l);
 }
 
