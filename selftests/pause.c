@@ -4,11 +4,12 @@
 #include "ktls_test.h"
 #include "dtls_test.h"
 
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/wait.h>
 
-#define COUNT	2000
+#define LAST	-1
 
 static uint8_t payload[PAYLOAD_MAX];
 
@@ -134,6 +135,8 @@ TEST_F(pause, open_record_goes)
 TEST_F(pause, keys_change)
 {
 	int fd = self->fd, large = 8 << 20, status = -1, i;
+	atomic_bool *changed = mmap(NULL, sizeof(*changed), PROT_READ | PROT_WRITE,
+				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct keys keys = self->peer.rx;
 	uint8_t type;
 	pid_t sender;
@@ -144,10 +147,11 @@ TEST_F(pause, keys_change)
 	keys.seq = variant->datagram ? EPOCH(2) : 0;
 	sender = fork();
 	if (!sender) {
-		for (i = 0; i < COUNT; i++)
+		for (i = 0; !*changed; i++)
 			if (send(fd, &i, sizeof(i), 0) != sizeof(i))
 				_exit(1);
-		_exit(0);
+		i = LAST;
+		_exit(send(fd, &i, sizeof(i), 0) != sizeof(i));
 	}
 	for (i = 0; i < 50; i++)
 		ASSERT_EQ(sizeof(i), next(&self->peer, variant->datagram, &type));
@@ -159,6 +163,7 @@ TEST_F(pause, keys_change)
 	}
 	ASSERT_EQ(0, tls_key(fd, TLS_TX, &keys));
 	ASSERT_EQ(4, send_type(fd, HANDSHAKE, "done", 4, 0));
+	*changed = true;
 	ASSERT_EQ(0, set_pause(fd, 0));
 
 	do {
@@ -172,7 +177,7 @@ TEST_F(pause, keys_change)
 		ASSERT_EQ(sizeof(i), next(&self->peer, variant->datagram, &type));
 		ASSERT_EQ(DATA, type);
 		memcpy(&i, payload, sizeof(i));
-	} while (i != COUNT - 1);
+	} while (i != LAST);
 	ASSERT_EQ(sender, waitpid(sender, &status, 0));
 	EXPECT_EQ(0, status);
 }
@@ -195,6 +200,22 @@ TEST_F(pause, shut_down)
 	ASSERT_EQ(2, next(&self->peer, variant->datagram, &type));
 	EXPECT_EQ(ALERT, type);
 	EXPECT_EQ(-EPIPE, RESULT(send(self->fd, "data", 4, MSG_NOSIGNAL)));
+}
+
+/* A writer that sleeps hears of a reset. */
+TEST_F(pause, reset)
+{
+	int *there = &self->peer.fd;
+
+	if (variant->datagram)
+		return;
+	ASSERT_EQ(0, set_pause(self->fd, 1));
+	WHEN_ASLEEP(abort_connection(there));
+	/* The child has another descriptor of it. */
+	close(*there);
+	*there = -1;
+	EXPECT_EQ(-ECONNRESET, RESULT(send(self->fd, "data", 4, MSG_NOSIGNAL)));
+	EXPECT_TRUE(poll_now(self->fd, POLLOUT) & POLLOUT);
 }
 
 TEST_HARNESS_MAIN

@@ -85,7 +85,7 @@ TEST_F(proc, states)
 	ASSERT_EQ(0, tls_key(fd, TLS_RX, &self->peer.tx));
 	ASSERT_EQ(2, sockets(fd, &line));
 	EXPECT_STREQ("RX", line.state);
-	EXPECT_STREQ("1.2", line.version);
+	EXPECT_STREQ(variant->cipher & TLS13 ? "1.3" : "1.2", line.version);
 	ASSERT_EQ(0, tls_key(fd, TLS_TX, &self->peer.tx));
 	ASSERT_EQ(2, sockets(fd, &line));
 	EXPECT_STREQ("TX,RX", line.state);
@@ -95,7 +95,7 @@ TEST_F(proc, states)
 
 static const char *cipher_name(uint16_t cipher)
 {
-	switch (cipher) {
+	switch (cipher & ~TLS13) {
 	case TLS_CIPHER_AES_GCM_128: return "AES-128-GCM";
 	case TLS_CIPHER_AES_GCM_256: return "AES-256-GCM";
 	case TLS_CIPHER_AES_CCM_128: return "AES-128-CCM";
@@ -250,7 +250,8 @@ TEST_F(proc, traffic)
 	EXPECT_EQ(by_reference, stat_of("KtlsTxSpliced") > 0);
 	ASSERT_EQ(0, peer_send(&self->peer, DATA, data, 16384));
 	ASSERT_EQ(16384, recv(self->fd, payload, sizeof(payload), MSG_WAITALL));
-	EXPECT_EQ(by_reference, stat_of("KtlsRxDirect"));
+	/* Only then is it known to be data. */
+	EXPECT_EQ(by_reference && !(variant->cipher & TLS13), stat_of("KtlsRxDirect"));
 	ASSERT_EQ(0, peer_send(&self->peer, ALERT, "\1\132", 2));
 	ASSERT_EQ(2, recv_type(self->fd, payload, 100, 0, &type));
 	EXPECT_EQ(2, stat_of("KtlsRxRecords"));
@@ -272,6 +273,9 @@ TEST_F(proc, bad_records)
 		struct peer peer;
 		int fd;
 
+		/* rfc8446 5.1: ignored. */
+		if ((variant->cipher & TLS13) && !strcmp(bad[i].counter, "KtlsRxBadVersion"))
+			continue;
 		ASSERT_EQ(0, tls_and_peer(variant->family, variant->cipher, &fd, &peer));
 		ASSERT_EQ(0, send_all(peer.fd, bad[i].bytes, bad[i].len));
 		EXPECT_GT(0, recv(fd, payload, 100, 0));

@@ -6,6 +6,8 @@
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
+#include <time.h>
+
 #define STAT		"/proc/net/ktls_stat"
 #define REKEYS		1000
 
@@ -469,6 +471,86 @@ TEST_F(tls13, end_behind_a_key_update)
 	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
 	EXPECT_EQ(0, recv(self->fd, payload, 100, 0));
 	EXPECT_EQ(KEY_UPDATE_LEN, recv_control(self->fd, &type));
+}
+
+/* What waits behind a full queue is not the end, though the peer has gone. */
+TEST_F(tls13, end_behind_a_full_queue)
+{
+	uint8_t type;
+	int i;
+
+	ASSERT_EQ(0, set_flag(self->fd, SOL_KTLS, KTLS_CONTROL, KTLS_CONTROL_QUEUE));
+	for (i = 0; i <= KTLS_CONTROL_MAX; i++)
+		ASSERT_EQ(0, peer_send(&self->peer, HANDSHAKE, "\4\0\0\1x", 5));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "data", 4));
+	shutdown(self->peer.fd, SHUT_WR);
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	EXPECT_TRUE(poll_wait(self->fd, POLLPRI) & POLLPRI);
+	time_limit(self->fd, 1);
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, 0)));
+	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
+	for (i = 0; i <= KTLS_CONTROL_MAX; i++) {
+		EXPECT_TRUE(poll_wait(self->fd, POLLPRI) & POLLPRI);
+		EXPECT_EQ(5, recv_control(self->fd, &type));
+	}
+	EXPECT_EQ(4, recv(self->fd, payload, 100, 0));
+	EXPECT_EQ(0, recv(self->fd, payload, 100, 0));
+}
+
+/* Who polls for data alone learns of the end, whatever was opened just before it. */
+TEST_F(tls13, end_with_a_ticket)
+{
+	int fd = self->fd, there = self->peer.fd, on = 1, off = 0;
+	struct peer *peer = &self->peer;
+	struct timespec from, to;
+
+	ASSERT_EQ(0, set_flag(fd, SOL_KTLS, KTLS_CONTROL, KTLS_CONTROL_QUEUE));
+	WHEN_ASLEEP({
+		setsockopt(there, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+		peer_send(peer, HANDSHAKE, "\4\0\0\1x", 5);
+		shutdown(there, SHUT_WR);
+		setsockopt(there, IPPROTO_TCP, TCP_CORK, &off, sizeof(off));
+	});
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	EXPECT_EQ(POLLIN, poll_wait(fd, POLLIN));
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	/* poll looks once more when its time is over. */
+	EXPECT_GT(TIME_LIMIT, to.tv_sec - from.tv_sec + 1);
+	EXPECT_EQ(0, recv(fd, payload, 100, 0));
+}
+
+/* Whoever wants many bytes gets every other record, and what announces a key. */
+TEST_F(tls13, control_records_below_the_mark)
+{
+	int mark = 100;
+	uint8_t type;
+
+	setsockopt(self->fd, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof(mark));
+	ASSERT_EQ(0, peer_send(&self->peer, ALERT, "\1\132", 2));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "abc", 3));
+	ASSERT_EQ(0, peer_ends_key(&self->peer));
+	ASSERT_EQ(0, wait_delivered(self->peer.fd));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(2, recv_type(self->fd, payload, 100, MSG_PEEK, &type));
+	EXPECT_EQ(2, recv_type(self->fd, payload, 100, 0, &type));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(3, recv_type(self->fd, payload, 100, 0, &type));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
+	EXPECT_EQ(KEY_UPDATE_LEN, recv_type(self->fd, payload, 100, 0, &type));
+	EXPECT_EQ(-EKEYEXPIRED, RESULT(recv(self->fd, payload, 100, 0)));
+}
+
+/* A reset is told to those who wait for a key. */
+TEST_F(tls13, reset_behind_a_key_update)
+{
+	ASSERT_EQ(0, set_flag(self->fd, SOL_KTLS, KTLS_CONTROL, KTLS_CONTROL_QUEUE));
+	ASSERT_EQ(0, peer_ends_key(&self->peer));
+	ASSERT_EQ(0, peer_send(&self->peer, DATA, "next", 4));
+	EXPECT_TRUE(poll_wait(self->fd, POLLPRI) & POLLPRI);
+	EXPECT_EQ(-EAGAIN, RESULT(recv(self->fd, payload, 100, MSG_DONTWAIT)));
+	abort_connection(&self->peer.fd);
+	EXPECT_TRUE(poll_wait(self->fd, POLLIN) & POLLIN);
+	EXPECT_EQ(-ECONNRESET, RESULT(recv(self->fd, payload, 100, 0)));
 }
 
 TEST_HARNESS_MAIN

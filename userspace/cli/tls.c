@@ -153,8 +153,6 @@ static void refuse_misuse(const char *verb, const struct tls_options *o)
 		misused(verb, "-dtls is DTLS 1.2: no -tls1_2 or -tls1_3");
 	if (o->require_kernel && o->userspace)
 		misused(verb, "-require-kernel and -userspace exclude each other");
-	if (o->require_kernel && o->tls13)
-		misused(verb, "-require-kernel and -tls1_3 exclude each other: the kernel carries TLS 1.2");
 	if (o->key && !o->cert)
 		misused(verb, "-key without -cert: give the certificate too");
 }

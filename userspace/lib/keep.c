@@ -119,7 +119,9 @@ static bool wait_for_work(struct ktls_keeper *keeper)
 
 	if (poll(pfd, 3, patience(conn)) < 0 && errno != EINTR)
 		return false;
-	if (pfd[0].revents || (pfd[1].revents & (POLLHUP | POLLNVAL)))
+	/* What waits behind what came last needs its key. */
+	if (pfd[0].revents || (pfd[1].revents & POLLNVAL) ||
+	    (pfd[1].revents & (POLLHUP | POLLPRI)) == POLLHUP)
 		return false;
 	if (pfd[1].revents == POLLERR)
 		(void)poll(pfd, 1, ERROR_MS);
