@@ -67,8 +67,8 @@ bool ktls_rx_at_end(struct ktls_sock *ks)
  * ktls_rx_awaits_key() - is it another key that keeps readers from what comes, or its end?
  * @ks: socket
  *
- * Plain readers that see no control records know nothing of keys, but when nothing is left
- * their end comes.
+ * Plain readers that see no control records know nothing of keys, but when nothing is left, or
+ * the carrier failed, their end comes.
  *
  * Context: any.
  */
@@ -79,7 +79,7 @@ bool ktls_rx_awaits_key(const struct ktls_sock *ks)
 	if (!READ_ONCE(rx->hold) || (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN))
 		return false;
 	return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT ||
-	       !(ktls_is_datagram(ks) || ktls_stream_is_empty(ks));
+	       !(ktls_is_datagram(ks) || READ_ONCE(ks->carrier.err) || ktls_stream_is_empty(ks));
 }
 
 /* May a reader that knows so many queued records go on, if only to learn of an end? */
@@ -90,6 +90,8 @@ static bool has_news(struct ktls_sock *ks, u32 known)
 
 	if (skb_queue_len_lockless(&rx->queue) != known || READ_ONCE(rx->dir.err) ||
 	    READ_ONCE(rx->chore))
+		return true;
+	if (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN)
 		return true;
 	if (READ_ONCE(rx->hold))
 		return READ_ONCE(rx->mode) == KTLS_CONTROL_DEFAULT ||
@@ -455,11 +457,17 @@ static int recv_control(struct ktls_sock *ks, struct ktls_read *read)
 	return 0;
 }
 
+/* Is there room for more, and will it be joined to what is there? */
+static bool may_open_ahead(const struct ktls_sock *ks)
+{
+	return !READ_ONCE(ks->rx.control_queued) && !ktls_rx_is_full(ks);
+}
+
 /* A reader has made room: what poll is to know has to be opened. */
 static void open_ahead(struct ktls_sock *ks)
 {
 	if (READ_ONCE(ks->rx.head) == KTLS_HEAD_SEALED && READ_ONCE(ks->rx.chore) &&
-	    !ktls_rx_is_full(ks))
+	    may_open_ahead(ks))
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 }
 
@@ -655,7 +663,7 @@ void ktls_rx_work(struct work_struct *work)
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
 		/* A reader will say when there is room. */
-		if (ks->rx.head == KTLS_HEAD_SEALED && ktls_rx_is_full(ks))
+		if (ks->rx.head == KTLS_HEAD_SEALED && !may_open_ahead(ks))
 			break;
 		ret = ktls_open_head(ks, NULL, 0);
 		/* Which may make the record whole. */
@@ -668,7 +676,8 @@ void ktls_rx_work(struct work_struct *work)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	if (ret == -ENOMEM)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
-	if (READ_ONCE(ks->rx.head) != KTLS_HEAD_NONE || ktls_rx_readable(ks))
+	/* The end may have waited behind what was opened. */
+	if (READ_ONCE(ks->rx.head) != KTLS_HEAD_NONE || ktls_rx_readable(ks) || ktls_rx_at_end(ks))
 		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 unlock:
 	mutex_unlock(&ks->rx.dir.lock);

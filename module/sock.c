@@ -260,6 +260,12 @@ static int ktls_getname(struct socket *sock, struct sockaddr *addr, int peer)
 	return ret;
 }
 
+/* Do plain readers have something to come when somebody sets the next key? */
+static bool waits_for_key(const struct ktls_sock *ks)
+{
+	return READ_ONCE(ks->rx.mode) == KTLS_CONTROL_QUEUE && ktls_rx_awaits_key(ks);
+}
+
 static __poll_t end_events(struct ktls_sock *ks)
 {
 	bool tx_ended = READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN;
@@ -271,10 +277,11 @@ static __poll_t end_events(struct ktls_sock *ks)
 	if (rx_ended)
 		events |= EPOLLRDHUP;
 	/* After a close_notify nothing comes, whatever the head still says. */
-	if (rx_ended && (READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE) &&
+	if (rx_ended && (READ_ONCE(ks->rx.eof) || READ_ONCE(ks->rx.head) == KTLS_HEAD_NONE ||
+			 (READ_ONCE(ks->sk.sk_shutdown) & RCV_SHUTDOWN)) &&
 	    !ktls_rx_awaits_key(ks))
 		events |= EPOLLIN | EPOLLRDNORM;
-	if ((rx_ended && tx_ended) || READ_ONCE(ks->carrier.err))
+	if ((rx_ended && tx_ended && !waits_for_key(ks)) || READ_ONCE(ks->carrier.err))
 		events |= EPOLLHUP;
 	return events;
 }

@@ -158,7 +158,7 @@ static int set_control(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 	mutex_unlock(&ks->rx.dir.lock);
 	mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 	/* It may be for the next key now that readers wait, or no longer. */
-	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+	ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM | EPOLLPRI);
 	return 0;
 }
 

@@ -408,7 +408,11 @@ static void scan_sealed(struct ktls_sock *ks, enum ktls_head *head, bool *chore)
 	} else if (ret) {
 		/* The carrier will take no more, though the record is not whole. */
 		*chore = is_carrier_full(ks);
-	} else if (skb_queue_len_lockless(&rx->controls) < KTLS_CONTROL_MAX) {
+	} else if (READ_ONCE(rx->mode) == KTLS_CONTROL_QUEUE &&
+		   skb_queue_len_lockless(&rx->controls) >= KTLS_CONTROL_MAX) {
+		/* It may be another of them, and waits, as does the end behind it. */
+		*head = KTLS_HEAD_CONTROL;
+	} else {
 		*head = KTLS_HEAD_SEALED;
 		*chore = true;
 	}

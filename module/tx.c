@@ -149,9 +149,15 @@ static int check_ready(struct ktls_sock *ks)
 	return tx->dir.exhausted ? -EBADMSG : 0;
 }
 
+/* A carrier that failed takes all, to say so. */
+static bool is_paused(const struct ktls_sock *ks)
+{
+	return READ_ONCE(ks->tx.paused) && !READ_ONCE(ks->carrier.err);
+}
+
 static bool has_room(struct ktls_sock *ks, u8 type)
 {
-	if (ks->tx.paused && type == KTLS_TYPE_DATA)
+	if (is_paused(ks) && type == KTLS_TYPE_DATA)
 		return false;
 	return !READ_ONCE(ks->tx.pending_bytes) &&
 	       (ktls_carrier_has_room(ks->carrier.sk) ||
@@ -174,7 +180,7 @@ bool ktls_tx_writable(struct ktls_sock *ks)
 		return false;
 	if (READ_ONCE(ks->tx.dir.err) || (READ_ONCE(ks->sk.sk_shutdown) & SEND_SHUTDOWN))
 		return true;
-	return !READ_ONCE(ks->tx.paused) && !READ_ONCE(ks->tx.pending_bytes) &&
+	return !is_paused(ks) && !READ_ONCE(ks->tx.pending_bytes) &&
 	       (ktls_carrier_has_room(csk) || ktls_carrier_wants_room(ks, csk));
 }
 
@@ -444,8 +450,10 @@ int ktls_tx_pause(struct ktls_sock *ks, bool on)
 	mutex_lock(&tx->dir.lock);
 	if (on && tx->open.len && !check_ready(ks)) {
 		ret = ktls_compose_seal(ks);
-		if (!ret)
+		if (!ret) {
+			tx->overdue = false;
 			ktls_tx_push(ks, 0);
+		}
 	}
 	if (ret != -ENOMEM)
 		WRITE_ONCE(tx->paused, on);

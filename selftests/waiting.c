@@ -71,7 +71,7 @@ TEST_F(waiting, bytes_below_the_mark)
 	come(_metadata, &self->peer, MARK - 1);
 	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
 	come(_metadata, &self->peer, 1);
-	EXPECT_EQ(POLLIN, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
 	EXPECT_EQ(MARK, recv(self->fd, got, sizeof(got), 0));
 	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
 }
@@ -85,7 +85,7 @@ TEST_F(waiting, bytes_left_by_a_reader)
 	come(_metadata, &self->peer, MARK - 51);
 	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
 	come(_metadata, &self->peer, 1);
-	EXPECT_EQ(POLLIN, poll_now(self->fd, POLLIN));
+	EXPECT_EQ(POLLIN, poll_wait(self->fd, POLLIN));
 	ASSERT_EQ(1, recv(self->fd, got, 1, 0));
 	EXPECT_EQ(0, poll_now(self->fd, POLLIN));
 }

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "uapi.h"
+#include <linux/ktls.h>
 
 #include "ktls.h"
 #include "budget.h"

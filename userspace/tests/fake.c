@@ -19,7 +19,6 @@
 #include "dtls.h"
 #include "fake.h"
 #include "half.h"
-#include "uapi.h"
 #include "wire.h"
 
 #define FDS		1024

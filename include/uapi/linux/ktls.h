@@ -170,7 +170,8 @@ struct sockaddr_ktls {
  * set, no value: gives the carrier back. The open record is completed and what is sealed
  * is sent first. Afterwards the socket is as created, and reading the carrier continues at
  * the next undelivered record. ENOTCONN: not bound. EBUSY: a record is half sent or half
- * read, or bytes of KTLS_PREPEND_RX are left.
+ * read, or opened and unread (as all are that have come in TLS 1.3 with KTLS_CONTROL_QUEUE or
+ * SO_RCVLOWAT above 1), or bytes of KTLS_PREPEND_RX are left.
  */
 #define KTLS_DETACH		2
 /* get, set: int, KTLS_CONTROL_DEFAULT or KTLS_CONTROL_QUEUE. EINVAL: another. */
@@ -211,7 +212,8 @@ struct sockaddr_ktls {
 /*
  * Non-data records go to the error queue: recvmsg(MSG_ERRQUEUE) returns them one by one,
  * with the same control message; poll says POLLPRI. Plain reads never see them, and where
- * the next TLS_RX is due they wait for it (EAGAIN, not EKEYEXPIRED), unless the carrier ended. When
+ * the next TLS_RX is due they wait for it (EAGAIN, not EKEYEXPIRED), as long as something is there
+ * for it to open and the carrier has not failed. When
  * KTLS_CONTROL_MAX wait there, reading of the carrier pauses until one is taken. POLLPRI
  * and EAGAIN from recvmsg(MSG_ERRQUEUE): a limit is near, see KTLS_INFO.
  */
