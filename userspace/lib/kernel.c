@@ -394,6 +394,26 @@ static int receive_for_sender(struct ktls_conn *conn)
 }
 
 /*
+ * What waits to be sent needs room, whoever receives; what the peer has to do somebody has to
+ * receive. 1: another thread does; 0; -errno.
+ */
+static int wait_turn(struct ktls_conn *conn)
+{
+	struct pollfd room = { .fd = conn->wire.fd, .events = POLLOUT };
+	int ret;
+
+	if (!pthread_mutex_trylock(&conn->receiver)) {
+		ret = receive_for_sender(conn);
+		pthread_mutex_unlock(&conn->receiver);
+		return ret;
+	}
+	if (!ktls_shadow_has_output(conn))
+		return 1;
+	(void)poll(&room, 1, TURN_MS);
+	return 0;
+}
+
+/*
  * New keys are due before the next data: 0 when they are in, or when another thread receives, for
  * then the kernel knows best how long to wait.
  */
@@ -404,10 +424,9 @@ static int clear_way(struct ktls_conn *conn, int flags)
 	while (atomic_load(&conn->shadow_busy) && (!ret || ret == -EAGAIN)) {
 		if (!may_wait(conn, flags))
 			return -EAGAIN;
-		if (pthread_mutex_trylock(&conn->receiver))
+		ret = wait_turn(conn);
+		if (ret > 0)
 			return 0;
-		ret = receive_for_sender(conn);
-		pthread_mutex_unlock(&conn->receiver);
 		if (!ret)
 			ret = ktls_shadow_push(conn);
 	}
