@@ -233,6 +233,7 @@ ssize_t ktls_half_open(struct ktls_half *half, const uint8_t *record, size_t len
 	struct sealing s = { .half = half };
 	size_t head = header_len(half), nonce = explicit_len(half), text;
 	uint64_t seq = half->seq;
+	ssize_t n;
 
 	if (len < head + nonce + HALF_TAG || len > head + nonce + HALF_TAG + INNER_MAX ||
 	    len - head != get_be(record + head - 2, 2))
@@ -244,7 +245,9 @@ ssize_t ktls_half_open(struct ktls_half *half, const uint8_t *record, size_t len
 	make_aad(&s, seq, record, text);
 	if (!decrypt(&s, record + head + nonce, (int)text, out))
 		return -EBADMSG;
-	half->seq = seq + 1;
 	*type = record[0];
-	return is_tls13(half) ? strip(out, text, type) : (ssize_t)text;
+	n = is_tls13(half) ? strip(out, text, type) : (ssize_t)text;
+	if (n >= 0)
+		half->seq = seq + 1;
+	return n;
 }

@@ -7,6 +7,7 @@
 
 #include "conn.h"
 #include "shim.h"
+#include "wire.h"
 
 #define KEY_UPDATE	24
 
@@ -38,21 +39,36 @@ static bool updates_key(const struct ktls_shim *shim, struct ktls_messages *mess
 	       ktls_messages_find(messages, data, len, KEY_UPDATE);
 }
 
+/*
+ * OpenSSL expects numbers that the peer used long ago: what does not open at ours may well open there,
+ * an old record that somebody replays. It gets one that opens nowhere, and tells the peer.
+ */
+static int feed_bad(struct ktls_shim *shim, BIO *to)
+{
+	static const uint8_t bad[FLOW_HEADER + HALF_OVERHEAD] = {
+		RECORD_DATA, TLS_1_2_VERSION_MAJOR, TLS_1_2_VERSION_MINOR, 0, HALF_OVERHEAD,
+	};
+
+	shim->dead = true;
+	return BIO_write(to, bad, sizeof(bad)) == sizeof(bad) ? 0 : -ENOMEM;
+}
+
 int ktls_shim_in(struct ktls_shim *shim, BIO *to, const uint8_t *record, size_t len)
 {
 	int theirs = SSL_is_server(shim->conn->ssl) ? TRAFFIC_CLIENT : TRAFFIC_SERVER;
 	uint8_t data[RECORD_MAX], sealed[RECORD_MAX + HALF_OVERHEAD], type;
-	ssize_t n = ktls_half_open(&shim->wire_rx, record, len, &type, data), m;
+	ssize_t n, m;
 	int ret = 0;
 
-	/* OpenSSL says best what is wrong with a bad one. */
+	n = shim->dead ? -EBADMSG : ktls_half_open(&shim->wire_rx, record, len, &type, data);
 	if (n < 0)
-		return BIO_write(to, record, (int)len) == (int)len ? 0 : -ENOMEM;
+		return feed_bad(shim, to);
 	m = ktls_half_seal(&shim->ssl_rx, type, data, (size_t)n, sealed);
 	if (m < 0 || BIO_write(to, sealed, (int)m) != (int)m)
 		ret = m < 0 ? (int)m : -ENOMEM;
 	else if (updates_key(shim, &shim->in, type, data, (size_t)n))
 		ret = change(shim, theirs, &shim->wire_rx, &shim->ssl_rx);
+	shim->dead = ret;
 	OPENSSL_cleanse(data, (size_t)n);
 	return ret;
 }

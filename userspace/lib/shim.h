@@ -17,6 +17,7 @@ struct ktls_shim {
 	struct ktls_half wire_rx, wire_tx;	/* as the peer seals and opens */
 	struct ktls_half ssl_rx, ssl_tx;	/* as OpenSSL opens and seals */
 	struct ktls_messages in, out;		/* TLS 1.3: for KeyUpdates */
+	bool dead;				/* a record of the peer did not open */
 	uint8_t *text;				/* sealed for the peer, ... */
 	size_t len, sent;			/* ... and how much of it was sent */
 };

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <openssl/err.h>
 
@@ -156,6 +157,31 @@ static void check_rate(void)
 	end();
 }
 
+/* A record that the kernel has taken comes once more, when OpenSSL has the connection again. */
+static void check_replay(int tls13)
+{
+	char buf[100], old[200], *at;
+	ssize_t n, got;
+	long len;
+
+	begin(tls13, 0);
+	move(4);
+	ok(SSL_write(l.peer.ssl, "once", 4) == 4, "replay: sent");
+	len = BIO_get_mem_data(l.peer.wbio, &at);
+	memcpy(old, at, (size_t)len);
+	peer_flush(&l.peer, (size_t)len);
+	ok(link_receive(&l, buf, 4) == 4 && !ktls_detach(l.ours), "replay: received, handed back: %s",
+	   ktls_error(l.ours));
+	ok(send(l.peer.fd, old, (size_t)len, MSG_NOSIGNAL) == len, "replay: sent again");
+	n = link_receive(&l, buf, 4);
+	ok(n < 0, "replay: not received again: %zd %s", n, ktls_error(l.ours));
+	got = peer_receive(&l, buf, 1);
+	ok(got == -SSL_ERROR_SSL &&
+	   ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC,
+	   "replay: and the peer is told: %zd", got);
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -166,6 +192,8 @@ int main(void)
 		check_refused_key(tls13);
 		check_limits(tls13);
 	}
+	for (tls13 = 0; tls13 < 2; tls13++)
+		check_replay(tls13);
 	check_seconds();
 	check_rate();
 	return tap_done();
