@@ -222,6 +222,7 @@ void ktls_close(struct ktls_conn *conn)
 		close(conn->fd);
 	ktls_shadow_free(conn);
 	ktls_kernel_forget(conn);
+	ktls_peer_free(conn);
 	SSL_free(conn->ssl);
 	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);

@@ -86,6 +86,17 @@ struct ktls_held {
 	uint8_t data[];
 };
 
+/* Of the last handshake that was completed: one that goes on has not proved anything yet. */
+struct ktls_peer {
+	X509 *certificate;		/* shadow_lock */
+	long verified;			/* shadow_lock; X509_V_OK, ... */
+	/* Of the first handshake: */
+	bool has_name;
+	char name[TLSEXT_MAXLEN_host_name + 1];
+	size_t alpn_len;
+	uint8_t alpn[255];
+};
+
 struct ktls_conn {
 	SSL *ssl;
 	struct ktls_wire wire;
@@ -104,6 +115,7 @@ struct ktls_conn {
 	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
 	atomic_bool shadow_timed;	/* DTLS: something may have to be sent again */
 	struct ktls_rekeying rekeying;
+	struct ktls_peer peer;		/* once PHASE_OPEN */
 	pthread_mutex_t control_lock;	/* of control but for what lock guards */
 	bool queued;			/* control records go beside the data: keep.c */
 	struct ktls_keeper *keeper;
@@ -151,6 +163,14 @@ void ktls_note_failure(int err, const char *sentence);
 int ktls_family(void);
 /* What a failed socket(AF_KTLS) means and what to do. */
 const char *ktls_explain_socket(int err);
+
+/*
+ * peer.c: a handshake is done: notes what it says of the peer; the first time all of it, then
+ * (the shadow's lock is held) who it is. The latter does nothing in the middle of one.
+ */
+void ktls_peer_begin(struct ktls_conn *conn);
+void ktls_peer_note(struct ktls_conn *conn);
+void ktls_peer_free(struct ktls_conn *conn);
 
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);

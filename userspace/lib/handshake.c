@@ -247,8 +247,10 @@ int ktls_step(struct ktls_conn *conn)
 		ret = run_handshake(conn);
 	if (ret && ret != -EAGAIN)
 		return fail_handshake(conn, ret);
-	if (!ret)
+	if (!ret) {
+		ktls_peer_begin(conn);
 		conn->phase = PHASE_OPEN;
+	}
 	return ret;
 }
 

@@ -43,7 +43,9 @@ int ktls_rekeying(struct ktls_conn *conn)
 	if (!conn->shadow)
 		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = conn->shadow->shaking || conn->shadow->asked || conn->shadow->queue.first;
+	/* Of TLS 1.3: the client's certificate comes, piece by piece. */
+	ret = conn->shadow->shaking || conn->shadow->asked || conn->shadow->queue.first ||
+	      (SSL_in_init(conn->ssl) && !conn->shadow->retired);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }

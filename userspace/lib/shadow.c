@@ -82,6 +82,8 @@ static void note_progress(struct ktls_conn *conn)
 	s->shaking = !ktls_shadow_is_tls13(conn) && SSL_in_init(conn->ssl) && !s->retired;
 	if (s->shaking)
 		s->asked = false;
+	if (!s->retired)
+		ktls_peer_note(conn);
 	if (before && !s->shaking) {
 		s->renegotiated = true;
 		stop_insisting(conn);

@@ -73,6 +73,16 @@ static void settle(struct link *l, int rounds)
 	}
 }
 
+static void settle_ours(struct link *l)
+{
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		poll(&(struct pollfd){ .fd = ktls_poll_fd(l->ours), .events = POLLIN }, 1, 5);
+		move_ours(l);
+	}
+}
+
 /* All of it, though our end does not read before we do. */
 static void flush_hard(struct link *l)
 {
@@ -449,6 +459,51 @@ static void check_single_thread(int we_serve)
 	stop(&l);
 }
 
+/*
+ * A client that shows a certificate and breaks off before it proves that it is its own. Of TLS 1.3
+ * the peer's flight ends in the middle; of TLS 1.2 it refuses to go on.
+ */
+static void check_unproved(int tls13)
+{
+	struct link l = { .tcp = -1, .tls13 = tls13 };
+	X509 *certificate;
+	char *flight;
+	size_t len;
+
+	pair_init(&l.ctx, suites[0].name, suites[0].ec);
+	SSL_CTX_set_post_handshake_auth(l.ctx.client_ctx, 1);
+	ok(!link_connect(&l, &suites[0], 1) && carries(&l), "unproved: connected");
+	SSL_set_verify(ktls_ssl(l.ours), SSL_VERIFY_PEER, accept_any);
+	SSL_set_options(l.peer.ssl, SSL_OP_NO_SESSION_RESUMPTION_ON_RENEGOTIATION);
+	if (tls13)
+		ok(SSL_verify_client_post_handshake(ktls_ssl(l.ours)) == 1, "unproved: asked");
+	else
+		ok(!ktls_rekey(l.ours), "unproved: asked");
+	for (len = 0; len < 2000; ) {
+		move_ours(&l);
+		peer_fill(&l.peer);
+		(void)SSL_read(l.peer.ssl, seen.their_text, 1);
+		len = (size_t)BIO_get_mem_data(l.peer.wbio, &flight);
+		if (len < 500)
+			peer_flush(&l.peer, len);
+		else
+			break;
+	}
+	/* The Certificate's record alone. */
+	peer_flush(&l.peer, 5 + ((size_t)(uint8_t)flight[3] << 8 | (uint8_t)flight[4]));
+	settle_ours(&l);
+	certificate = ktls_peer_certificate(l.ours);
+	ok(!certificate && ktls_rekeying(l.ours), "unproved: and not shown");
+	X509_free(certificate);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	settle(&l, 6);
+	certificate = ktls_peer_certificate(l.ours);
+	ok(certificate && !ktls_rekeying(l.ours) && carries(&l), "unproved: shown when it is proved: %s",
+	   ktls_error(l.ours));
+	X509_free(certificate);
+	stop(&l);
+}
+
 static void check_client_certificate(int we_serve)
 {
 	struct link l = start(0, 0, we_serve);
@@ -807,6 +862,7 @@ static void check_version(int tls13)
 			check_refused(s);
 			check_unwilling(s);
 		}
+	check_unproved(tls13);
 	if (tls13) {
 		check_storm();
 		check_tickets();
