@@ -63,8 +63,9 @@ static int take_alert(struct ktls_conn *conn)
 				 SSL_alert_desc_string_long(alert[1]));
 	}
 	/* OpenSSL would end the connection for it. */
-	if (alert[1] == SSL_AD_NO_RENEGOTIATION)
-		ktls_shadow_refused(conn);
+	if (alert[1] == SSL_AD_NO_RENEGOTIATION && ktls_shadow_refused(conn))
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer refuses a handshake that both have begun");
 	return count(conn);
 }
 

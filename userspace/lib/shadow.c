@@ -300,18 +300,33 @@ bool ktls_shadow_changes(struct ktls_conn *conn)
 	return ret;
 }
 
-void ktls_shadow_refused(struct ktls_conn *conn)
+/* We have begun, and the server has not. */
+static bool awaits_server(const struct ktls_conn *conn)
+{
+	OSSL_HANDSHAKE_STATE state = SSL_get_state(conn->ssl);
+
+	return conn->shadow->shaking && !SSL_is_server(conn->ssl) &&
+	       (state == TLS_ST_CW_CLNT_HELLO || state == DTLS_ST_CR_HELLO_VERIFY_REQUEST);
+}
+
+int ktls_shadow_refused(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
+	int ret = 0;
 
 	if (!s)
-		return;
+		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
-	if (s->shaking)
-		s->retired = true;
-	ktls_output_drop(conn);
-	ktls_rekey_refused(conn);
+	if (s->asked || awaits_server(conn)) {
+		s->retired = s->retired || s->shaking;
+		ktls_output_drop(conn);
+		ktls_rekey_refused(conn);
+	} else if (s->shaking && !ktls_shadow_is_dtls(conn)) {
+		/* Of datagrams one may come late, which answered a HelloRequest. */
+		ret = -EPROTO;
+	}
 	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
 }
 
 void ktls_shadow_end(struct ktls_conn *conn)

@@ -68,8 +68,11 @@ bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t le
 bool ktls_shadow_changes(struct ktls_conn *conn);
 /* A record that the kernel has delivered. 0 or -errno: the connection failed. */
 int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
-/* The peer refuses to renegotiate: the connection goes on with its keys. */
-void ktls_shadow_refused(struct ktls_conn *conn);
+/*
+ * The peer refuses to renegotiate: 0, the connection goes on with its keys; -EPROTO: it is too late
+ * for that, somebody may have shown what he has not proved.
+ */
+int ktls_shadow_refused(struct ktls_conn *conn);
 /* Nothing more comes from the peer: nor will the answers that somebody waits for. */
 void ktls_shadow_end(struct ktls_conn *conn);
 

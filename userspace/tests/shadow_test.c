@@ -182,6 +182,31 @@ static void check_replay(int tls13)
 	end();
 }
 
+/* rfc5246 7.2.2: no_renegotiation answers the beginning of a handshake, not its middle. */
+static void check_late_refusal(void)
+{
+	static const uint8_t refusal[] = { ALERT_WARNING, SSL_AD_NO_RENEGOTIATION };
+	int ret;
+
+	begin(0, 1);
+	move(2);
+	SSL_renegotiate(l.peer.ssl);
+	SSL_do_handshake(l.peer.ssl);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	while (!ktls_rekeying(l.ours))
+		(void)ktls_recv(l.ours, &ret, sizeof(ret), MSG_DONTWAIT);
+	ret = ktls_control_take(l.ours, RECORD_ALERT, refusal, sizeof(refusal));
+	ok(ret == -EPROTO, "a client that refuses what it has begun: %s", ktls_error(l.ours));
+	end();
+
+	begin(0, 1);
+	ok(!ktls_control_take(l.ours, RECORD_ALERT, refusal, sizeof(refusal)) &&
+	   !ktls_rekey(l.ours) && ktls_rekeying(l.ours), "a refusal of nothing is nothing");
+	move(8);
+	ok(fake_counts(ktls_fd(l.ours)).tx_keys == 2 && !ktls_rekeying(l.ours), "new keys then");
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -196,5 +221,6 @@ int main(void)
 		check_replay(tls13);
 	check_seconds();
 	check_rate();
+	check_late_refusal();
 	return tap_done();
 }
