@@ -56,6 +56,7 @@ static int read_position(struct ktls_conn *conn, int direction, const struct ktl
 		return -errno;
 	*out = *half;
 	ktls_half_set_position(out, &key);
+	OPENSSL_cleanse(&key, sizeof(key));
 	return 0;
 }
 
@@ -133,9 +134,11 @@ int ktls_detach(struct ktls_conn *conn)
 		return refuse(conn, ENOMEM, "out of memory");
 	}
 	/* The open record is completed: from here on the numbers stay. */
-	(void)set_option(conn, KTLS_PAUSE, 1);
-	(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_DEFAULT);
-	ret = detach(conn, shim);
+	ret = set_option(conn, KTLS_PAUSE, 1);
+	if (!ret)
+		ret = set_option(conn, KTLS_CONTROL, KTLS_CONTROL_DEFAULT);
+	if (!ret)
+		ret = detach(conn, shim);
 	if (!ret) {
 		go_on_in_userspace(conn, shim);
 		return 0;

@@ -104,8 +104,8 @@ static void set_pause(struct ktls_conn *conn, bool pause)
 	if (s->paused == pause)
 		return;
 	/* A kernel without it cannot rekey beside a sender, but can without one. */
-	(void)setsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, sizeof(value));
-	s->paused = pause;
+	if (!setsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, sizeof(value)))
+		s->paused = pause;
 }
 
 /* The numbers and nonces that the epoch goes on with, should its flight have to be sent again. */
@@ -115,13 +115,16 @@ static void keep_late(struct ktls_conn *conn, const struct ktls_half *half)
 	socklen_t len = half->cipher ? half->cipher->info_size : 0;
 
 	memset(&key, 0, sizeof(key));
-	if (!len || getsockopt(conn->fd, SOL_TLS, TLS_TX, &key, &len))
+	OPENSSL_cleanse(&conn->shadow->late, sizeof(conn->shadow->late));
+	/* Where data may still go nobody knows the next number. */
+	if (!len || !conn->shadow->paused || getsockopt(conn->fd, SOL_TLS, TLS_TX, &key, &len))
 		return;
 	conn->shadow->late = *half;
 	ktls_half_set_position(&conn->shadow->late, &key);
 	/* A close_notify of another thread may still take one: no number is used twice. */
 	conn->shadow->late.seq += LATE_GAP;
 	conn->shadow->late.nonce += LATE_GAP;
+	OPENSSL_cleanse(&key, sizeof(key));
 }
 
 static int send_key(struct ktls_conn *conn, const struct ktls_item *item)

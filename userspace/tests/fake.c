@@ -48,7 +48,7 @@ struct fake {
 	struct list data, controls, next_epoch;
 	size_t message_left;		/* of a handshake message that came in part */
 	struct fake_counts counts;
-	int no_room, refuse, refuse_err;
+	int no_room, refuse, refuse_err, no_pause;
 	uint64_t tx_left, rx_left;
 	pthread_mutex_t lock;		/* of all above */
 	pthread_mutex_t reader;		/* of who waits for records */
@@ -97,6 +97,11 @@ void fake_refuse_keys(int fd, int times, int err)
 {
 	find(fd)->refuse = times;
 	find(fd)->refuse_err = err;
+}
+
+void fake_no_pause(int fd, int is_without)
+{
+	find(fd)->no_pause = is_without;
 }
 
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
@@ -274,6 +279,8 @@ static int set_key(struct fake *f, int direction, const void *value, socklen_t l
 
 static int set_pause(struct fake *f, int value)
 {
+	if (f->no_pause)
+		return ENOPROTOOPT;
 	f->counts.pauses += value && !f->pause;
 	f->pause = value;
 	pthread_cond_broadcast(&f->go_on);
@@ -363,7 +370,7 @@ static int get_option(struct fake *f, int level, int name, void *value, socklen_
 		memcpy(value, &info, *len);
 		return 0;
 	}
-	if (level == SOL_KTLS && name == KTLS_PAUSE) {
+	if (level == SOL_KTLS && name == KTLS_PAUSE && !f->no_pause) {
 		*(int *)value = f->pause;
 		return 0;
 	}

@@ -28,6 +28,8 @@ struct fake_counts fake_counts(int fd);
 void fake_no_room(int fd, int times);
 /* The next so many TLS_TX or TLS_RX fail with this error. */
 void fake_refuse_keys(int fd, int times, int err);
+/* A kernel without KTLS_PAUSE, or with it again. */
+void fake_no_pause(int fd, int is_without);
 /* KTLS_INFO says that so many records are left. */
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left);
 

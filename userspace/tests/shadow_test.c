@@ -207,6 +207,22 @@ static void check_late_refusal(void)
 	end();
 }
 
+/* Where others may go on to send, the numbers of the kernel are not for OpenSSL. */
+static void check_no_pause(void)
+{
+	char c;
+
+	begin(1, 0);
+	move(2);
+	fake_no_pause(ktls_fd(l.ours), 1);
+	ok(ktls_detach(l.ours) == -ENOPROTOOPT && ktls_in_kernel(l.ours) &&
+	   ktls_send(l.ours, "x", 1, 0) == 1 && peer_receive(&l, &c, 1) == 1,
+	   "no pause: it stays in the kernel: %s", ktls_error(l.ours));
+	fake_no_pause(ktls_fd(l.ours), 0);
+	ok(!ktls_detach(l.ours), "and leaves it with one");
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -222,5 +238,6 @@ int main(void)
 	check_seconds();
 	check_rate();
 	check_late_refusal();
+	check_no_pause();
 	return tap_done();
 }
