@@ -24,6 +24,14 @@ static int refuse(struct ktls_conn *conn, int err, const char *why)
 
 /* ---- out ---- */
 
+/* OpenSSL, the kernel and the peer agree on the keys, as far as we have read. */
+static int check_quiet(struct ktls_conn *conn)
+{
+	if (ktls_shadow_push(conn) || atomic_load(&conn->shadow_busy) || ktls_rekeying(conn))
+		return refuse(conn, EAGAIN, "new keys are on their way");
+	return 0;
+}
+
 static int check_out(struct ktls_conn *conn)
 {
 	if (conn->phase != PHASE_OPEN)
@@ -35,9 +43,7 @@ static int check_out(struct ktls_conn *conn)
 	if (conn->shadow->retired)
 		return refuse(conn, EOPNOTSUPP,
 			      "OpenSSL waits for a handshake that the peer refused");
-	if (ktls_shadow_push(conn) || atomic_load(&conn->shadow_busy) || ktls_rekeying(conn))
-		return refuse(conn, EAGAIN, "new keys are on their way");
-	return 0;
+	return check_quiet(conn);
 }
 
 static int set_option(struct ktls_conn *conn, int name, int value)
@@ -62,8 +68,10 @@ static int read_position(struct ktls_conn *conn, int direction, const struct ktl
 
 static int try_detach(struct ktls_conn *conn, struct ktls_shim *shim)
 {
-	int ret = read_position(conn, TLS_TX, &conn->shadow->tx, &shim->wire_tx);
+	int ret = check_quiet(conn);
 
+	if (!ret)
+		ret = read_position(conn, TLS_TX, &conn->shadow->tx, &shim->wire_tx);
 	if (!ret)
 		ret = read_position(conn, TLS_RX, &conn->shadow->rx, &shim->wire_rx);
 	if (!ret && setsockopt(conn->fd, SOL_KTLS, KTLS_DETACH, NULL, 0))
@@ -71,7 +79,15 @@ static int try_detach(struct ktls_conn *conn, struct ktls_shim *shim)
 	return ret;
 }
 
-/* What the kernel has opened is ours to keep; what it has sealed has to go first. */
+static bool has_output(const struct ktls_conn *conn)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) && info.tx_queued;
+}
+
+/* A record that comes in pieces may do so for ever: only for ours there is a reason to wait. */
 static int detach(struct ktls_conn *conn, struct ktls_shim *shim)
 {
 	struct pollfd pfd = { .fd = conn->wire.fd, .events = POLLOUT };
@@ -82,7 +98,7 @@ static int detach(struct ktls_conn *conn, struct ktls_shim *shim)
 		ret = ktls_kernel_hold(conn);
 		if (ret != -EAGAIN && ret)
 			return ret;
-		if (ret == -EAGAIN && !waits)
+		if (ret == -EAGAIN && !(waits && has_output(conn)))
 			return ret;
 		if (ret == -EAGAIN)
 			(void)poll(&pfd, 1, ROOM_MS);
@@ -90,23 +106,21 @@ static int detach(struct ktls_conn *conn, struct ktls_shim *shim)
 	return ret;
 }
 
-static struct ktls_shim *make_shim(struct ktls_conn *conn)
+/* Where OpenSSL stands now that the kernel has nothing more for it. */
+static void set_shim(struct ktls_conn *conn, struct ktls_shim *shim)
 {
-	struct ktls_shim *shim = calloc(1, sizeof(*shim));
 	const struct ktls_shadow *s = conn->shadow;
 
-	if (!shim)
-		return NULL;
 	shim->conn = conn;
 	shim->ssl_rx = s->rx;
 	shim->ssl_tx = s->tx;
 	shim->in = s->in;
 	shim->out = s->out;
-	return shim;
 }
 
 static void go_on_in_userspace(struct ktls_conn *conn, struct ktls_shim *shim)
 {
+	set_shim(conn, shim);
 	close(conn->fd);
 	conn->fd = -1;
 	conn->queued = false;
@@ -117,9 +131,49 @@ static void go_on_in_userspace(struct ktls_conn *conn, struct ktls_shim *shim)
 	(void)ktls_decline(conn, EOPNOTSUPP, "the program took it back from the kernel");
 }
 
+/* The open record is completed: from here on the numbers stay. */
+static int freeze(struct ktls_conn *conn)
+{
+	int ret = set_option(conn, KTLS_PAUSE, 1);
+
+	return ret ? ret : set_option(conn, KTLS_CONTROL, KTLS_CONTROL_DEFAULT);
+}
+
+static void thaw(struct ktls_conn *conn)
+{
+	if (conn->queued)
+		(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_QUEUE);
+	(void)set_option(conn, KTLS_PAUSE, 0);
+	ktls_wire_end(&conn->wire);
+}
+
+static int take_out(struct ktls_conn *conn)
+{
+	struct ktls_shim *shim = calloc(1, sizeof(*shim));
+	int ret;
+
+	if (!shim || ktls_wire_restart(&conn->wire)) {
+		ktls_shim_free(shim);
+		return refuse(conn, ENOMEM, "out of memory");
+	}
+	ret = freeze(conn);
+	if (!ret)
+		ret = detach(conn, shim);
+	if (!ret) {
+		go_on_in_userspace(conn, shim);
+		return 0;
+	}
+	thaw(conn);
+	ktls_shim_free(shim);
+	if (ret == -EAGAIN)
+		return refuse(conn, EAGAIN, "a record is half sent, or keys are changing");
+	return ktls_fail(conn, -ret, "the kernel does not give the connection back: %s",
+			 strerror(-ret));
+}
+
 int ktls_detach(struct ktls_conn *conn)
 {
-	struct ktls_shim *shim;
+	bool was_kept = conn->keeper;
 	int ret;
 
 	if (conn->phase == PHASE_OPEN && !conn->shadow)
@@ -128,30 +182,14 @@ int ktls_detach(struct ktls_conn *conn)
 	if (ret)
 		return ret;
 	ktls_keep_end(conn);
-	shim = make_shim(conn);
-	if (!shim || ktls_wire_restart(&conn->wire)) {
-		ktls_shim_free(shim);
-		return refuse(conn, ENOMEM, "out of memory");
-	}
-	/* The open record is completed: from here on the numbers stay. */
-	ret = set_option(conn, KTLS_PAUSE, 1);
-	if (!ret)
-		ret = set_option(conn, KTLS_CONTROL, KTLS_CONTROL_DEFAULT);
-	if (!ret)
-		ret = detach(conn, shim);
-	if (!ret) {
-		go_on_in_userspace(conn, shim);
-		return 0;
-	}
-	(void)set_option(conn, KTLS_PAUSE, 0);
+	/* What waits beside the data comes before it. */
 	if (conn->queued)
-		(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_QUEUE);
-	ktls_shim_free(shim);
-	ktls_wire_end(&conn->wire);
-	if (ret == -EAGAIN)
-		return refuse(conn, EAGAIN, "a record is half sent");
-	return ktls_fail(conn, -ret, "the kernel does not give the connection back: %s",
-			 strerror(-ret));
+		ret = ktls_attend(conn);
+	if (!ret)
+		ret = take_out(conn);
+	if (ret && was_kept)
+		(void)ktls_keep(conn);
+	return ret;
 }
 
 /* ---- in ---- */

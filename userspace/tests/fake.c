@@ -651,6 +651,16 @@ static int read_record(struct fake *f, int fd, int flags)
 	return n < 0 ? -EBADMSG : 1;
 }
 
+void fake_read_ahead(int fd, int records)
+{
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->reader);
+	while (records--)
+		(void)read_record(f, fd, 0);
+	pthread_mutex_unlock(&f->reader);
+}
+
 static size_t scatter(struct msghdr *msg, const uint8_t *data, size_t len)
 {
 	size_t i, n, done = 0;

@@ -30,6 +30,8 @@ void fake_no_room(int fd, int times);
 void fake_refuse_keys(int fd, int times, int err);
 /* A kernel without KTLS_PAUSE, or with it again. */
 void fake_no_pause(int fd, int is_without);
+/* Opens so many records that nobody has asked for. */
+void fake_read_ahead(int fd, int records);
 /* KTLS_INFO says that so many records are left. */
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left);
 

@@ -223,6 +223,36 @@ static void check_no_pause(void)
 	end();
 }
 
+/* What the kernel still has for OpenSSL when the connection is handed back. */
+static void check_handback_late(void)
+{
+	char buf[10];
+
+	begin(1, 1);
+	move(2);
+	/* The peer counts a record more, which nobody has read yet, and has another key. */
+	SSL_write(l.peer.ssl, "a", 1);
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	SSL_write(l.peer.ssl, "b", 1);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	fake_read_ahead(ktls_fd(l.ours), 2);
+	ok(!ktls_detach(l.ours), "handed back behind a KeyUpdate: %s", ktls_error(l.ours));
+	ok(link_receive(&l, buf, 2) == 2 && !memcmp(buf, "ab", 2), "and nothing is lost: %s",
+	   ktls_error(l.ours));
+	end();
+}
+
+/* Where it does not work, all is as before. */
+static void check_kept(void)
+{
+	begin(1, 1);
+	ok(!ktls_keep(l.ours), "kept");
+	fake_no_pause(ktls_fd(l.ours), 1);
+	ok(ktls_detach(l.ours) < 0 && l.ours->keeper, "not handed back, and kept");
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -239,5 +269,7 @@ int main(void)
 	check_rate();
 	check_late_refusal();
 	check_no_pause();
+	check_handback_late();
+	check_kept();
 	return tap_done();
 }
