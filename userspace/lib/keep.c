@@ -131,7 +131,8 @@ static void *run(void *arg)
 	struct ktls_keeper *keeper = arg;
 
 	do {
-		if (attend(keeper->conn) < 0)
+		/* What cannot be sent does not end what is received. */
+		if (attend(keeper->conn) < 0 && keeper->conn->rx_end < 0)
 			break;
 	} while (wait_for_work(keeper));
 	return NULL;

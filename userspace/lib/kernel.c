@@ -252,8 +252,11 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		/* A record of the next epoch is there before what it needs. */
 		if (n == -EKEYEXPIRED && datagrams)
 			n = -EAGAIN;
-		if (n == -EAGAIN && conn->queued && !conn->keeper && ktls_attend(conn) < 0)
-			return conn->rx_end;
+		if (n == -EAGAIN && conn->queued && !conn->keeper) {
+			ret = ktls_attend(conn);
+			if (ret < 0)
+				return ret;
+		}
 		if (n == -EAGAIN && must_look_around(conn) && may_wait(conn, flags)) {
 			wait_for_peer(conn, -1);
 			continue;

@@ -174,11 +174,43 @@ static bool excludes_data(const struct ktls_shadow *s)
 	return s->shaking || (s->queue.first && s->queue.first->next);
 }
 
+/* Ends what can neither go on nor be undone. */
+void ktls_output_drop(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	ktls_queue_empty(&s->queue);
+	s->shaking = false;
+	s->asked = false;
+	s->under_way = false;
+	set_pause(conn, false);
+	atomic_store(&conn->shadow_busy, false);
+	atomic_store(&conn->shadow_timed, false);
+}
+
+/* What failed once fails again. Behind half of a change of keys no data may go. */
+static int give_up(struct ktls_conn *conn, int ret)
+{
+	bool holds = conn->shadow->queue.first->kind == ITEM_KEY;
+
+	conn->shadow->silent = true;
+	ktls_queue_empty(&conn->shadow->queue);
+	atomic_store(&conn->shadow_busy, false);
+	atomic_store(&conn->shadow_timed, false);
+	if (!holds)
+		ktls_output_drop(conn);
+	return ret;
+}
+
 int ktls_output_send(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	int ret = 0;
 
+	if (s->silent) {
+		ktls_output_drop(conn);
+		return 0;
+	}
 	if (excludes_data(s))
 		set_pause(conn, true);
 	while (s->queue.first) {
@@ -188,6 +220,8 @@ int ktls_output_send(struct ktls_conn *conn)
 		ktls_queue_drop(&s->queue);
 		s->under_way = true;
 	}
+	if (ret && ret != -EAGAIN)
+		return give_up(conn, ret);
 	/*
 	 * A program that waits for room must hear of it, where nothing forbids it to send: ktls_send
 	 * sees to the queue first. Who writes by himself would always be faster than we are.
@@ -201,18 +235,4 @@ int ktls_output_send(struct ktls_conn *conn)
 	atomic_store(&conn->shadow_busy, s->queue.first || s->shaking);
 	atomic_store(&conn->shadow_timed, ktls_shadow_is_dtls(conn) && (s->asked || s->shaking));
 	return ret;
-}
-
-/* Ends what can neither go on nor be undone. */
-void ktls_output_drop(struct ktls_conn *conn)
-{
-	struct ktls_shadow *s = conn->shadow;
-
-	ktls_queue_empty(&s->queue);
-	s->shaking = false;
-	s->asked = false;
-	s->under_way = false;
-	set_pause(conn, false);
-	atomic_store(&conn->shadow_busy, false);
-	atomic_store(&conn->shadow_timed, false);
 }

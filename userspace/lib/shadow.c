@@ -152,7 +152,8 @@ static int take_key_update(struct ktls_conn *conn, uint8_t request)
 {
 	int ret = ktls_change_rx(conn);
 
-	if (ret || request != SSL_KEY_UPDATE_REQUESTED)
+	/* Who has closed has no data that another key could seal. */
+	if (ret || request != SSL_KEY_UPDATE_REQUESTED || conn->shadow->silent)
 		return ret;
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
@@ -231,7 +232,7 @@ static bool wants(struct ktls_conn *conn, uint8_t message)
 {
 	struct ktls_shadow *s = conn->shadow;
 
-	if (s->retired)
+	if (s->retired || (s->silent && !ktls_shadow_is_tls13(conn)))
 		return false;
 	if (ktls_shadow_is_tls13(conn) || s->shaking)
 		return true;
@@ -334,6 +335,8 @@ void ktls_shadow_end(struct ktls_conn *conn)
 	if (!conn->shadow)
 		return;
 	pthread_mutex_lock(&conn->shadow_lock);
+	if (conn->tx_closed)
+		conn->shadow->silent = true;
 	ktls_output_drop(conn);
 	pthread_mutex_unlock(&conn->shadow_lock);
 }

@@ -48,6 +48,7 @@ struct ktls_shadow {
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
+	bool silent;		/* nothing more can be sent */
 	bool refuses;		/* the program does not want to renegotiate */
 	bool retired;		/* OpenSSL is left behind: it began what the peer refused */
 };

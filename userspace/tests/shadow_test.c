@@ -253,6 +253,27 @@ static void check_kept(void)
 	end();
 }
 
+/* What the peer wants answered when we have closed our direction comes to nothing, but no harm. */
+static void check_half_closed(int kept)
+{
+	char buf[10];
+
+	begin(1, 0);
+	move(3);
+	ok(!kept || !ktls_keep(l.ours), "half closed: %s", kept ? "kept" : "not kept");
+	ok(!ktls_shutdown(l.ours), "half closed: shut down");
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	SSL_write(l.peer.ssl, "on", 2);
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	SSL_write(l.peer.ssl, "it goes", 7);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	ok(link_receive(&l, buf, 9) == 9 && !memcmp(buf, "onit goes", 9),
+	   "half closed: all of it comes: %s", ktls_error(l.ours));
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -271,5 +292,7 @@ int main(void)
 	check_no_pause();
 	check_handback_late();
 	check_kept();
+	check_half_closed(0);
+	check_half_closed(1);
 	return tap_done();
 }
