@@ -52,14 +52,17 @@ static int end_reading(struct ktls_conn *conn, int ret)
 static int attend_one(struct ktls_conn *conn)
 {
 	uint8_t data[RECORD_MAX_PAYLOAD], type = 0;
-	ssize_t n = ktls_receive_control(conn->fd, &type, data, sizeof(data));
-	int ret;
+	ssize_t n;
+	int ret = 0;
 
+	/* In the order in which they came, whoever attends. */
+	pthread_mutex_lock(&conn->control_lock);
+	n = ktls_receive_control(conn->fd, &type, data, sizeof(data));
+	if (n >= 0)
+		ret = ktls_control_take(conn, type, data, (size_t)n);
+	pthread_mutex_unlock(&conn->control_lock);
 	if (n < 0)
 		return 0;
-	pthread_mutex_lock(&conn->control_lock);
-	ret = ktls_control_take(conn, type, data, (size_t)n);
-	pthread_mutex_unlock(&conn->control_lock);
 	OPENSSL_cleanse(data, (size_t)n);
 	ktls_send_reply(conn);
 	/* What came before a close_notify is still to be read, and then the kernel says so. */

@@ -396,6 +396,20 @@ static int receive_for_sender(struct ktls_conn *conn)
 	return 0;
 }
 
+/* The data is for plain readers; what is beside it is enough for us. */
+static int attend_for_sender(struct ktls_conn *conn)
+{
+	struct pollfd pfd[] = {
+		{ .fd = conn->fd, .events = POLLPRI },
+		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
+	};
+	int ret = conn->keeper ? 0 : ktls_attend(conn);
+
+	if (!ret && atomic_load(&conn->shadow_busy))
+		(void)poll(pfd, 2, TURN_MS);
+	return ret;
+}
+
 /*
  * What waits to be sent needs room, whoever receives; what the peer has to do somebody has to
  * receive. 1: another thread does; 0; -errno.
@@ -405,6 +419,8 @@ static int wait_turn(struct ktls_conn *conn)
 	struct pollfd room = { .fd = conn->wire.fd, .events = POLLOUT };
 	int ret;
 
+	if (conn->queued)
+		return attend_for_sender(conn);
 	if (!pthread_mutex_trylock(&conn->receiver)) {
 		ret = receive_for_sender(conn);
 		pthread_mutex_unlock(&conn->receiver);

@@ -4,6 +4,10 @@
  * the peer of a made up kernel (fake.h).
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -274,6 +278,46 @@ static void check_half_closed(int kept)
 	end();
 }
 
+static void *take_turns(void *arg)
+{
+	atomic_bool *stop = arg;
+	char c;
+
+	while (!*stop) {
+		peer_fill(&l.peer);
+		ERR_clear_error();
+		(void)SSL_read(l.peer.ssl, &c, 1);
+		peer_flush(&l.peer, peer_output(&l.peer));
+		poll(&(struct pollfd){ .fd = l.peer.fd, .events = POLLIN }, 1, 5);
+	}
+	return NULL;
+}
+
+/* Who reads the descriptor himself finds all of the data there, though somebody sends with ktls_send. */
+static void check_plain_reader(void)
+{
+	atomic_bool halt = false;
+	pthread_t thread;
+	char buf[10];
+	int fd;
+
+	begin(0, 0);
+	fd = ktls_fd(l.ours);
+	ok(!ktls_attend(l.ours), "plain reader");
+	fcntl(fd, F_SETFL, 0);
+	ok(!ktls_rekey(l.ours), "plain reader: keys change");
+	SSL_write(l.peer.ssl, "data", 4);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	pthread_create(&thread, NULL, take_turns, &halt);
+	ok(ktls_send(l.ours, "x", 1, 0) == 1 && !ktls_rekeying(l.ours),
+	   "plain reader: sent with the new ones: %s", ktls_error(l.ours));
+	halt = true;
+	pthread_join(thread, NULL);
+	ok(!ktls_pending(l.ours) && recv(fd, buf, sizeof(buf), MSG_DONTWAIT) == 4,
+	   "plain reader: has its data");
+	end();
+}
+
 int main(void)
 {
 	int tls13;
@@ -294,5 +338,6 @@ int main(void)
 	check_kept();
 	check_half_closed(0);
 	check_half_closed(1);
+	check_plain_reader();
 	return tap_done();
 }
