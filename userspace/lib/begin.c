@@ -80,6 +80,18 @@ static int ask_again(struct ktls_conn *conn)
 	return 0;
 }
 
+/* The peer has not answered for minutes: in the middle of a handshake nobody knows its keys. */
+static int give_up(struct ktls_conn *conn)
+{
+	int ret = ktls_fail_ssl(conn);
+
+	conn->shadow->retired = true;
+	conn->rx_end = ret;
+	conn->tx_closed = true;
+	ktls_output_drop(conn);
+	return ret;
+}
+
 static int repeat_flight(struct ktls_conn *conn)
 {
 	struct timeval left;
@@ -90,7 +102,7 @@ static int repeat_flight(struct ktls_conn *conn)
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1 || left.tv_sec || left.tv_usec)
 		return 0;
 	ERR_clear_error();
-	return DTLSv1_handle_timeout(conn->ssl) < 0 ? ktls_fail_ssl(conn) : 0;
+	return DTLSv1_handle_timeout(conn->ssl) < 0 ? give_up(conn) : 0;
 }
 
 int ktls_shadow_run(struct ktls_conn *conn)
@@ -140,7 +152,8 @@ static int next_repeat(const struct ktls_conn *conn)
 	struct timeval left;
 	int64_t wait;
 
-	if (conn->queued && s->queue.first)
+	/* A loop that waits for what the kernel delivers would not hear of room either. */
+	if (s->queue.first)
 		return ROOM_MS;
 	if (!ktls_shadow_is_dtls(conn))
 		return -1;

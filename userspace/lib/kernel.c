@@ -248,6 +248,8 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 	for (;;) {
 		ktls_send_reply(conn);
 		(void)ktls_shadow_push(conn);
+		if (conn->rx_end < 0)
+			return conn->rx_end;
 		n = receive(conn, r, flags | (must_look_around(conn) ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		if (n == -EKEYEXPIRED && datagrams)
@@ -417,7 +419,7 @@ static int attend_for_sender(struct ktls_conn *conn)
 static int wait_turn(struct ktls_conn *conn)
 {
 	struct pollfd room = { .fd = conn->wire.fd, .events = POLLOUT };
-	int ret;
+	int ret, due;
 
 	if (conn->queued)
 		return attend_for_sender(conn);
@@ -426,9 +428,15 @@ static int wait_turn(struct ktls_conn *conn)
 		pthread_mutex_unlock(&conn->receiver);
 		return ret;
 	}
-	if (!ktls_shadow_has_output(conn))
+	due = ktls_shadow_timeout(conn);
+	due = due >= 0 && due < TURN_MS ? due : TURN_MS;
+	if (ktls_shadow_has_output(conn))
+		(void)poll(&room, 1, due);
+	else if (atomic_load(&conn->shadow_timed))
+		/* The other thread waits in the kernel: a flight that is lost is ours to repeat. */
+		(void)poll(NULL, 0, due);
+	else
 		return 1;
-	(void)poll(&room, 1, TURN_MS);
 	return 0;
 }
 

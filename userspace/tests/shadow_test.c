@@ -59,6 +59,7 @@ static void check_no_room(int tls13)
 		begin(tls13, 0);
 		fake_no_room(ktls_fd(l.ours), times);
 		good = good && !ktls_rekey(l.ours) && ktls_rekeying(l.ours);
+		good = good && ktls_timeout(l.ours) >= 0;
 		counts = fake_counts(ktls_fd(l.ours));
 		/* Who waits for POLLOUT must get it, as long as data may go. */
 		if (tls13)
