@@ -221,7 +221,8 @@ int ktls_shadow_rekey(struct ktls_conn *conn)
 	pthread_mutex_lock(&conn->shadow_lock);
 	ret = ktls_shadow_is_tls13(conn) ? update_key(conn) : renegotiate(conn);
 	ret = settle(conn, ret);
-	if (!ret && ktls_shadow_is_tls13(conn))
+	/* One that waits for room is on its way too. */
+	if ((!ret || ret == -EAGAIN) && ktls_shadow_is_tls13(conn))
 		ktls_rekey_done(conn);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret == -EAGAIN ? 0 : ret;

@@ -251,5 +251,7 @@ int ktls_reattach(struct ktls_conn *conn)
 	ktls_shim_free(shim);
 	ktls_wire_end(&conn->wire);
 	conn->path = &ktls_kernel_path;
+	/* In userspace TLS 1.2 had no other keys. */
+	atomic_store(&conn->rekeying.refused, false);
 	return 0;
 }

@@ -13,6 +13,19 @@
 #define ASK_MOST	65536
 #define ASK_LEAST	16
 
+void ktls_rekey_done(struct ktls_conn *conn)
+{
+	struct ktls_rekeying *r = &conn->rekeying;
+
+	atomic_store(&r->tx.bytes, 0);
+	atomic_store(&r->tx.records, 0);
+	atomic_store(&r->rx.bytes, 0);
+	atomic_store(&r->rx.records, 0);
+	atomic_store(&r->since_ms, ktls_now_ms());
+	atomic_store(&r->ask_at, KTLS_ASK_FIRST);
+	atomic_store(&r->has_base, false);
+}
+
 /* In userspace OpenSSL seals the data too. */
 static int rekey_user(struct ktls_conn *conn)
 {
@@ -24,6 +37,7 @@ static int rekey_user(struct ktls_conn *conn)
 	    SSL_do_handshake(conn->ssl) != 1)
 		return ktls_fail_ssl(conn);
 	(void)conn->path->flush(conn);
+	ktls_rekey_done(conn);
 	return 0;
 }
 
@@ -48,19 +62,6 @@ int ktls_rekeying(struct ktls_conn *conn)
 	      (SSL_in_init(conn->ssl) && !conn->shadow->retired);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
-}
-
-void ktls_rekey_done(struct ktls_conn *conn)
-{
-	struct ktls_rekeying *r = &conn->rekeying;
-
-	atomic_store(&r->tx.bytes, 0);
-	atomic_store(&r->tx.records, 0);
-	atomic_store(&r->rx.bytes, 0);
-	atomic_store(&r->rx.records, 0);
-	atomic_store(&r->since_ms, ktls_now_ms());
-	atomic_store(&r->ask_at, KTLS_ASK_FIRST);
-	atomic_store(&r->has_base, false);
 }
 
 void ktls_rekey_refused(struct ktls_conn *conn)
@@ -117,7 +118,7 @@ static void rekey_now(struct ktls_conn *conn)
 	if (atomic_load(&r->refused) || atomic_exchange(&r->at_work, true))
 		return;
 	/* The present keys go on, where there are no others to be had. */
-	if (!ktls_rekeying(conn) && ktls_rekey(conn))
+	if (!ktls_rekeying(conn) && ktls_rekey(conn) == -EOPNOTSUPP)
 		atomic_store(&r->refused, true);
 	atomic_store(&r->at_work, false);
 }
