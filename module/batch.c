@@ -29,8 +29,7 @@ int ktls_batch_usable(const struct ktls_sock *ks)
 	room = ktls_path_room(ks);
 	if (room < 0)
 		return room;
-	room -= ktls_record_prefix_len(format, cipher) + ktls_record_trailer_len(format) +
-		KTLS_TAG_LEN;
+	room -= ktls_record_prefix_len(format, cipher) + KTLS_TAG_LEN;
 	return clamp_t(int, room, 0, READ_ONCE(ks->tx.max_payload));
 }
 

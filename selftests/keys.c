@@ -11,14 +11,7 @@ CIPHER_VARIANTS(keys);
 
 FIXTURE_SETUP(keys)
 {
-	int fds[2];
-
-	ASSERT_EQ(0, tcp_pair(variant->family, fds));
-	self->peer.fd = fds[1];
-	keys_make(&self->peer.tx, variant->cipher, 1);
-	keys_make(&self->peer.rx, variant->cipher, 2);
-	self->fd = tls_attach(fds[0]);
-	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, tls_bound_and_peer(variant->family, variant->cipher, &self->fd, &self->peer));
 	self->len = keys_info(&self->peer.rx, &self->info);
 }
 
@@ -117,14 +110,7 @@ TLS12_VARIANTS(further);
 
 FIXTURE_SETUP(further)
 {
-	int fds[2];
-
-	ASSERT_EQ(0, tcp_pair(variant->family, fds));
-	self->peer.fd = fds[1];
-	keys_make(&self->peer.tx, variant->cipher, 1);
-	keys_make(&self->peer.rx, variant->cipher, 2);
-	self->fd = tls_attach(fds[0]);
-	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, tls_bound_and_peer(variant->family, variant->cipher, &self->fd, &self->peer));
 	self->len = keys_info(&self->peer.rx, &self->info);
 }
 

@@ -153,6 +153,20 @@ int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, str
 	return tcp_pair(family, fds) ? -1 : tls_over(fds, cipher, fd, carrier, peer);
 }
 
+/* A TLS socket without keys, and the raw end of its connection with keys for both. */
+int tls_bound_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
+{
+	int fds[2];
+
+	if (tcp_pair(family, fds))
+		return -1;
+	peer->fd = fds[1];
+	keys_make(&peer->tx, cipher, 1);
+	keys_make(&peer->rx, cipher, 2);
+	*fd = tls_attach(fds[0]);
+	return *fd < 0 ? -1 : 0;
+}
+
 /* One TLS socket, and the raw end of its connection with the keys. */
 int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer)
 {

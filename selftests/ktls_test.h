@@ -102,6 +102,7 @@ int tls_key(int fd, int direction, const struct keys *keys);
 int tls_pair(int family, uint16_t cipher, int *fd, int *other);
 int tls_over(int fds[2], uint16_t cipher, int *fd, int *carrier, struct peer *peer);
 int tls_carrier_and_peer(int family, uint16_t cipher, int *fd, int *carrier, struct peer *peer);
+int tls_bound_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer);
 int tls_and_peer(int family, uint16_t cipher, int *fd, struct peer *peer);
 void abort_connection(int *fd);
 void peer_close(struct peer *peer);

@@ -10,14 +10,7 @@ static uint8_t payload[PAYLOAD_MAX], data[300000];
 
 FIXTURE_SETUP(seq)
 {
-	int fds[2];
-
-	ASSERT_EQ(0, tcp_pair(variant->family, fds));
-	self->peer.fd = fds[1];
-	keys_make(&self->peer.tx, variant->cipher, 1);
-	keys_make(&self->peer.rx, variant->cipher, 2);
-	self->fd = tls_attach(fds[0]);
-	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, tls_bound_and_peer(variant->family, variant->cipher, &self->fd, &self->peer));
 }
 
 FIXTURE_TEARDOWN(seq)
