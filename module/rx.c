@@ -471,6 +471,17 @@ static void open_ahead(struct ktls_sock *ks)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 }
 
+/* @seq: what the number was when the read began */
+static void end_read(struct ktls_sock *ks, u64 seq)
+{
+	/* Who polled while a record was being opened has not seen what the read left of it. */
+	if (ks->rx.dir.seq != seq && ks->rx.dir.key && ktls_stream_is_sealed(ks) &&
+	    ktls_rx_readable(ks))
+		ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
+	mutex_unlock(&ks->rx.dir.lock);
+	open_ahead(ks);
+}
+
 /**
  * ktls_rx_is_full() - should readers read before more is opened for them?
  * @ks: socket
@@ -502,19 +513,20 @@ int ktls_rx_recvmsg(struct ktls_sock *ks, struct msghdr *msg, size_t len, int fl
 	};
 	size_t target = sock_rcvlowat(&ks->sk, flags & MSG_WAITALL, len);
 	long timeo = sock_rcvtimeo(&ks->sk, flags & MSG_DONTWAIT);
+	u64 seq;
 	int ret;
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
 	mutex_lock(&ks->rx.dir.lock);
+	seq = ks->rx.dir.seq;
 	if (flags & MSG_ERRQUEUE)
 		ret = recv_control(ks, &read);
 	else if ((flags & MSG_PEEK) && len)
 		ret = peek_records(ks, &read, target, timeo);
 	else
 		ret = read_records(ks, &read, target, timeo);
-	mutex_unlock(&ks->rx.dir.lock);
-	open_ahead(ks);
+	end_read(ks, seq);
 	if (read.type != KTLS_NO_TYPE)
 		return read.done;
 	return ret < 0 ? ret : 0;
@@ -568,8 +580,10 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 	long timeo = sock_rcvtimeo(&ks->sk, nonblock);
 	unsigned int empty = 0;
 	ssize_t ret;
+	u64 seq;
 
 	mutex_lock(&ks->rx.dir.lock);
+	seq = ks->rx.dir.seq;
 	for (;;) {
 		ret = ktls_rx_check_ready(ks);
 		if (ret)
@@ -589,8 +603,7 @@ ssize_t ktls_rx_splice_read(struct ktls_sock *ks, struct pipe_inode_info *pipe, 
 		if (ret)
 			break;
 	}
-	mutex_unlock(&ks->rx.dir.lock);
-	open_ahead(ks);
+	end_read(ks, seq);
 	return ret;
 }
 

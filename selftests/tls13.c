@@ -6,6 +6,7 @@
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 
+#include <pthread.h>
 #include <time.h>
 
 #define STAT		"/proc/net/ktls_stat"
@@ -457,6 +458,63 @@ TEST_F(tls13, polled_to_the_end)
 TEST_F(tls13, polled_bit_by_bit)
 {
 	read_polled(_metadata, self->fd, &self->peer, 1, 40000);
+}
+
+struct late_poller { int fd; int after; int events; };
+
+static void *poll_late(void *arg)
+{
+	struct late_poller *late = arg;
+
+	usleep(late->after);
+	late->events = poll_wait(late->fd, POLLIN);
+	return NULL;
+}
+
+/* Sends records until one is not opened ahead. Returns how many there are. */
+static int send_more_than_fits(int fd, struct peer *peer, size_t len)
+{
+	int n, tries, inq;
+
+	for (n = 1; n < 64; n++) {
+		if (peer_send(peer, DATA, payload, len) || wait_delivered(peer->fd))
+			return -1;
+		for (tries = 0; tries < 50; tries++) {
+			usleep(10000);
+			if (ioctl(fd, FIONREAD, &inq) || inq == n * (int)len)
+				break;
+		}
+		if (tries == 50)
+			return n;
+	}
+	return -1;
+}
+
+/* Whenever it looks, there is something: a record that is there, or the rest of one. */
+TEST_F(tls13, poller_beside_a_reader)
+{
+	struct late_poller late = { .fd = self->fd };
+	const size_t len = 4000;
+	pthread_t poller;
+	int i, j, n;
+
+	ASSERT_EQ(0, set_flag(self->fd, SOL_KTLS, KTLS_CONTROL, KTLS_CONTROL_QUEUE));
+	ASSERT_EQ(0, set_flag(self->fd, SOL_SOCKET, SO_RCVBUF, 8192));
+	n = send_more_than_fits(self->fd, &self->peer, len);
+	ASSERT_LT(1, n);
+	ASSERT_GT(sizeof(payload), n * len);
+	for (i = 0; i < 40; i++) {
+		for (j = 0; i && j < n; j++)
+			ASSERT_EQ(0, peer_send(&self->peer, DATA, payload, len));
+		ASSERT_EQ(0, wait_delivered(self->peer.fd));
+		ASSERT_EQ(0, wait_inq(self->fd, (n - 1) * len));
+		late.after = i * 40;
+		ASSERT_EQ(0, pthread_create(&poller, NULL, poll_late, &late));
+		EXPECT_EQ((n - 1) * len + 1, recv(self->fd, payload, (n - 1) * len + 1, 0));
+		pthread_join(poller, NULL);
+		ASSERT_EQ(POLLIN, late.events) TH_LOG("round %d", i);
+		EXPECT_EQ(len - 1, recv_all(self->fd, payload, len - 1));
+	}
 }
 
 /* The end comes to those who wait for a key, when there is nothing for it to open. */
