@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Receiving: waiting for records, delivering them to recvmsg, splice and the error queue. */
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/splice.h>
 #include <linux/uio.h>
@@ -645,6 +646,16 @@ u32 ktls_rx_available(struct ktls_sock *ks)
 	return bytes;
 }
 
+/* The group whose program made the socket pays, as for what its readers open themselves. */
+static struct mem_cgroup *payer(const struct ktls_sock *ks)
+{
+#ifdef CONFIG_MEMCG
+	return ks->sk.sk_memcg;
+#else
+	return NULL;
+#endif
+}
+
 /**
  * ktls_rx_work() - what no reader may be there to do
  * @work: of struct ktls_rx
@@ -657,6 +668,7 @@ u32 ktls_rx_available(struct ktls_sock *ks)
 void ktls_rx_work(struct work_struct *work)
 {
 	struct ktls_sock *ks = container_of(to_delayed_work(work), struct ktls_sock, rx.work);
+	struct mem_cgroup *own;
 	unsigned int left;
 	struct sock *csk;
 	int ret = 0;
@@ -673,6 +685,7 @@ void ktls_rx_work(struct work_struct *work)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, KTLS_RETRY_DELAY);
 		goto unlock;
 	}
+	own = set_active_memcg(payer(ks));
 	ktls_stream_scan(ks);
 	for (left = KTLS_CHORES_MAX; ks->rx.chore && !ret && left; left--) {
 		/* A reader will say when there is room. */
@@ -684,6 +697,7 @@ void ktls_rx_work(struct work_struct *work)
 			ret = ktls_stream_take_over(ks);
 		ktls_stream_scan(ks);
 	}
+	set_active_memcg(own);
 	release_sock(csk);
 	if (READ_ONCE(ks->rx.chore) && !ret && !left)
 		mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);

@@ -30,6 +30,7 @@ struct scene {
 
 struct operation {
 	bool datagram;
+	bool tls13;
 	int (*prepare)(struct scene *s);
 	long (*run)(struct scene *s);
 	bool infallible;	/* it neither allocates nor copies */
@@ -50,7 +51,7 @@ static bool set(const char *path, const char *value)
 	return done;
 }
 
-/* Allocations that may wait fail too, and single pages. */
+/* Allocations that may wait fail too, and single pages, which nothing else replaces then. */
 static bool may_inject(void)
 {
 	return set("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") &&
@@ -58,7 +59,8 @@ static bool may_inject(void)
 	       set("/sys/kernel/debug/fail_page_alloc/min-order", "0") &&
 	       set("/sys/kernel/debug/fail_usercopy/verbose", "0") &&
 	       set("/sys/kernel/debug/failslab/verbose", "0") &&
-	       set("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	       set("/sys/kernel/debug/fail_page_alloc/verbose", "0") &&
+	       set("/proc/sys/net/core/high_order_alloc_disable", "1");
 }
 
 static void arm(int control, int n)
@@ -86,6 +88,7 @@ static bool is_shortage(long result)
 
 static int set_scene(struct scene *s, const struct operation *op)
 {
+	const uint16_t cipher = TLS_CIPHER_AES_GCM_128 | (op->tls13 ? TLS13 : 0);
 	int fds[2];
 
 	if (op->datagram ? udp_pair(AF_INET, fds) : tcp_pair(AF_INET, fds))
@@ -95,8 +98,8 @@ static int set_scene(struct scene *s, const struct operation *op)
 	s->fd = -1;
 	time_limit(s->carrier, TIME_LIMIT);
 	time_limit(s->peer.fd, TIME_LIMIT);
-	keys_make(&s->peer.tx, TLS_CIPHER_AES_GCM_128, 1);
-	keys_make(&s->peer.rx, TLS_CIPHER_AES_GCM_128, 2);
+	keys_make(&s->peer.tx, cipher, 1);
+	keys_make(&s->peer.rx, cipher, 2);
 	if (op->datagram) {
 		dtls_keys_make(&s->peer.tx, TLS_CIPHER_AES_GCM_128, 1);
 		dtls_keys_make(&s->peer.rx, TLS_CIPHER_AES_GCM_128, 2);
@@ -156,6 +159,7 @@ static void try_all(struct __test_metadata *_metadata, const struct operation *o
 	EXPECT_GE((n - 1) / 6, deaths);
 	EXPECT_EQ(op->infallible, n == 1);
 	EXPECT_LT(n, ROUNDS);
+	EXPECT_TRUE(set("/proc/sys/net/core/high_order_alloc_disable", "0"));
 	close(control);
 }
 
@@ -395,6 +399,22 @@ static bool large_arrives(struct scene *s, long result) { return arrives(s, resu
 
 OPERATION(send_small_, .prepare = keyed, .run = send_small, .check = small_arrives)
 OPERATION(send_large_, .prepare = keyed, .run = send_large, .check = large_arrives)
+
+/* The tag is on another page than what it follows, in TLS 1.3 the type's too. */
+#define TO_PAGE_END	(4096 - 13 - 8)
+#define TO_PAGE_END_13	(4096 - 5)
+
+static long send_to_page_end(struct scene *s) { return send(s->fd, data, TO_PAGE_END, 0); }
+static long send_to_page_end_13(struct scene *s) { return send(s->fd, data, TO_PAGE_END_13, 0); }
+static bool page_arrives(struct scene *s, long result) { return arrives(s, result, TO_PAGE_END); }
+static bool page_arrives_13(struct scene *s, long result)
+{
+	return arrives(s, result, TO_PAGE_END_13);
+}
+
+OPERATION(send_to_a_page_end, .prepare = keyed, .run = send_to_page_end, .check = page_arrives)
+OPERATION(send_to_a_page_end_13, .tls13 = true, .prepare = keyed, .run = send_to_page_end_13,
+	  .check = page_arrives_13)
 
 static long send_more(struct scene *s) { return send(s->fd, data, SMALL, MSG_MORE); }
 OPERATION(send_more_, .prepare = keyed, .run = send_more, .check = large_arrives)

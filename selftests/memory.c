@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What sockets may hold: as much as their buffers' sizes say, whoever is slow, and ten thousand of
- * them work. one kernel is enough; not under detectors. timeout=800
+ * them work. Who pays for it. one kernel is enough; not under detectors. timeout=800
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"
 #include "dtls_test.h"
 
 #include <linux/sock_diag.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #define PAIRS	50
@@ -277,6 +280,65 @@ TEST_F_TIMEOUT(memory, ten_thousand_streams, 380)
 		close(others[i]);
 	}
 	EXPECT_EQ(0, proc_counter("/proc/net/ktls_stat", "KtlsCurrBound"));
+}
+
+#define GROUPS		"/tmp/groups"
+#define GROUP		GROUPS "/ktls"
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	bool done = fd >= 0 && write(fd, text, strlen(text)) > 0;
+
+	close(fd);
+	return done;
+}
+
+static bool make_group(void)
+{
+	mkdir(GROUPS, 0700);
+	return !mount("none", GROUPS, "cgroup2", 0, NULL) &&
+	       write_text(GROUPS "/cgroup.subtree_control", "+memory") && !mkdir(GROUP, 0700);
+}
+
+/* Bytes of the kernel's that the group pays for, those of carriers apart. */
+static long charged(void)
+{
+	return proc_counter(GROUP "/memory.stat", "kernel");
+}
+
+/* In the group: opened ahead, by nobody's read. Returns what it was charged for these bytes. */
+static long charge_of(size_t bytes)
+{
+	struct peer peer;
+	size_t sent;
+	long before;
+	int fd;
+
+	if (!write_text(GROUP "/cgroup.procs", "0") ||
+	    tls_and_peer(AF_INET, TLS13 | TLS_CIPHER_AES_GCM_128, &fd, &peer) ||
+	    setsockopt(fd, SOL_KTLS, KTLS_CONTROL, &(int){ KTLS_CONTROL_QUEUE }, sizeof(int)))
+		return -1;
+	before = charged();
+	for (sent = 0; sent < bytes; sent += PAYLOAD_MAX)
+		if (peer_send(&peer, DATA, data, PAYLOAD_MAX))
+			return -1;
+	return wait_inq(fd, bytes) ? -1 : charged() - before;
+}
+
+/* What is opened before anybody reads is charged to whom the socket belongs. */
+TEST_F(memory, charged_to_its_group)
+{
+	const size_t bytes = 4 * PAYLOAD_MAX;
+	int status;
+
+	ASSERT_TRUE(make_group());
+	if (!fork())
+		_exit(charge_of(bytes) < (long)bytes);
+	ASSERT_LT(0, wait(&status));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, rmdir(GROUP));
+	EXPECT_EQ(0, umount(GROUPS));
 }
 
 TEST_HARNESS_MAIN
