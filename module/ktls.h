@@ -165,6 +165,7 @@ enum ktls_head {
  * @queued_bytes: their unread bytes; read without the lock by poll
  * @control_queued: the last of them is a control record
  * @controls: opened control records for MSG_ERRQUEUE
+ * @small: where small records are opened for a reader; NULL: none was yet
  * @hold: a ChangeCipherSpec or a KeyUpdate was opened: what follows needs the next key
  * @messages: TLS 1.3: the handshake messages under this key
  * @no_pad: TLS_RX_EXPECT_NO_PAD
@@ -200,6 +201,7 @@ struct ktls_rx {
 	u32 queued_bytes;
 	bool control_queued;
 	struct sk_buff_head controls;
+	u8 *small;
 	bool hold;
 	struct ktls_messages messages;
 	bool no_pad;
@@ -353,6 +355,7 @@ struct ktls_write {
  * @msg: the reader's
  * @want: bytes it has room for
  * @done: bytes delivered
+ * @drained: no other record was there
  * @flags: MSG_*
  * @type: content type delivered, KTLS_NO_TYPE: none yet
  */
@@ -360,6 +363,7 @@ struct ktls_read {
 	struct msghdr *msg;
 	size_t want;
 	size_t done;
+	bool drained;
 	int flags;
 	int type;
 };

@@ -8,6 +8,8 @@
 
 /* Below this many bytes copying is cheaper than pinning the reader's pages. */
 #define KTLS_DIRECT_MIN		1024
+/* Of a record that is copied, with what TLS 1.3 has behind the payload. */
+#define KTLS_SMALL_MAX		(KTLS_DIRECT_MIN + KTLS_TRAILER_MAX)
 /* Largest order of the pages that opened records lie in. */
 #define KTLS_OPEN_ORDER		2
 
@@ -133,6 +135,41 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	}
 	put_reader_pages(&reader, user_backed_iter(to));
 	return ret;
+}
+
+/*
+ * Neither pins nor allocates anything for a record that is copied sooner than that is done. -EAGAIN:
+ * it has to be opened another way; nothing happened.
+ */
+static int open_small(struct ktls_sock *ks, struct ktls_header *header, struct iov_iter *to)
+{
+	u32 len = header->payload_len + ktls_record_trailer_len(ks->rx.dir.key->format);
+	struct ktls_key *key = ks->rx.dir.key;
+	struct ktls_rx *rx = &ks->rx;
+	size_t copied;
+	int ret;
+
+	if (!rx->small)
+		rx->small = kmalloc(KTLS_SMALL_MAX, GFP_KERNEL_ACCOUNT);
+	if (!rx->small || map_source(ks, header) < 0)
+		return -EAGAIN;
+	sg_init_table(key->dst, 2);
+	sg_set_buf(&key->dst[1], rx->small, len);
+	ret = open_mapped(ks, header, false);
+	if (ret)
+		return ret;
+	if (key->format->inner) {
+		len = ktls_record_unpad(rx->small, len);
+		if (!len || rx->small[--len] != KTLS_TYPE_DATA)
+			return -EAGAIN;
+	}
+	copied = copy_to_iter(rx->small, len, to);
+	if (copied < len) {
+		iov_iter_revert(to, copied);
+		return -EAGAIN;
+	}
+	header->payload_len = len;
+	return 0;
 }
 
 static struct sk_buff *alloc_opened(struct ktls_sock *ks, u32 len)
@@ -385,6 +422,12 @@ static bool queue_is_full(const struct ktls_rx *rx, const struct ktls_header *he
 	       skb_queue_len_lockless(&rx->controls) >= KTLS_CONTROL_MAX;
 }
 
+static bool is_small(const struct ktls_header *header, u32 room)
+{
+	return header->type == KTLS_TYPE_DATA && header->payload_len &&
+	       header->payload_len < KTLS_DIRECT_MIN && header->payload_len <= room;
+}
+
 static bool fits_reader(const struct ktls_rx *rx, const struct ktls_header *header, u32 room)
 {
 	return header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
@@ -398,6 +441,13 @@ static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct 
 	struct sk_buff *skb;
 	int ret;
 
+	if (to && is_small(header, room)) {
+		ret = open_small(ks, header, to);
+		if (!ret)
+			record_done(ks, header, NULL);
+		if (ret != -EAGAIN)
+			return ret ?: header->payload_len;
+	}
 	if (to && fits_reader(&ks->rx, header, room)) {
 		ret = open_direct(ks, header, to);
 		if (!ret) {

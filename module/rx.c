@@ -336,6 +336,7 @@ static int pull(struct ktls_sock *ks, struct ktls_read *read)
 	if (!done)
 		return ret;
 	read->done += done;
+	read->drained = ret == -ENODATA;
 	if (read->type == KTLS_NO_TYPE) {
 		read->type = KTLS_TYPE_DATA;
 		announce(read, KTLS_TYPE_DATA);
@@ -375,6 +376,8 @@ static int read_records(struct ktls_sock *ks, struct ktls_read *read, size_t tar
 		if (ret)
 			return ret;
 		ret = pull(ks, read) ?: after_pull(ks, read, timeo, &empty);
+		if (!ret && read->drained && read->done >= target)
+			return 0;
 		if (!ret)
 			continue;
 		if (ret != -ENODATA && read->type == KTLS_NO_TYPE)
@@ -721,6 +724,8 @@ void ktls_rx_purge(struct ktls_rx *rx)
 	__skb_queue_purge(&rx->ahead);
 	__skb_queue_purge(&rx->queue);
 	skb_queue_purge(&rx->controls);
+	kfree(rx->small);
+	rx->small = NULL;
 	rx->ahead_bytes = 0;
 	WRITE_ONCE(rx->queued_bytes, 0);
 	WRITE_ONCE(rx->control_queued, false);
