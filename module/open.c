@@ -7,7 +7,7 @@
 #include "trace.h"
 
 /* Below this many bytes copying is cheaper than pinning the reader's pages. */
-#define KTLS_DIRECT_MIN		1024
+#define KTLS_DIRECT_MIN		2048
 /* Of a record that is copied, with what TLS 1.3 has behind the payload. */
 #define KTLS_SMALL_MAX		(KTLS_DIRECT_MIN + KTLS_TRAILER_MAX)
 /* Largest order of the pages that opened records lie in. */
