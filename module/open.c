@@ -138,8 +138,8 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 }
 
 /*
- * Neither pins nor allocates anything for a record that is copied sooner than that is done. -EAGAIN:
- * it has to be opened another way; nothing happened.
+ * Neither pins nor allocates anything for a record that is copied sooner than that is done.
+ * -EAGAIN: it has to be opened another way; nothing happened.
  */
 static int open_small(struct ktls_sock *ks, struct ktls_header *header, struct iov_iter *to)
 {
