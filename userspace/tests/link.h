@@ -21,9 +21,12 @@ struct link {
 	struct ktls_conn *ours;
 	struct peer peer;
 	int tcp;		/* our end, until the handshake is done */
+	int tls13;		/* else TLS 1.2 */
 };
 
 /* A suite for each cipher that the kernel knows. */
+/* TLS 1.3's stand for the cipher of the same place. */
+extern const char *const suites13[4];
 extern const struct suite {
 	const char *name;
 	int ec;			/* the kind of certificate it wants */
