@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/ktls.h>
@@ -49,6 +50,7 @@ struct fake {
 	size_t message_left;		/* of a handshake message that came in part */
 	struct fake_counts counts;
 	int no_room, refuse, refuse_err, no_pause;
+	int rx_err;			/* a bad record ended it */
 	uint64_t tx_left, rx_left;
 	pthread_mutex_t lock;		/* of all above */
 	pthread_mutex_t reader;		/* of who waits for records */
@@ -56,6 +58,7 @@ struct fake {
 };
 
 static bool here;
+static int never_pauses;		/* what is new */
 static struct fake *fakes[FDS];
 
 void fake_kernel(void)
@@ -101,7 +104,10 @@ void fake_refuse_keys(int fd, int times, int err)
 
 void fake_no_pause(int fd, int is_without)
 {
-	find(fd)->no_pause = is_without;
+	if (fd < 0)
+		never_pauses = is_without;
+	else
+		find(fd)->no_pause = is_without;
 }
 
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
@@ -155,6 +161,7 @@ int socket(int domain, int type, int protocol)
 	f->datagrams = (type & 0xf) == SOCK_DGRAM;
 	f->tx_left = ~0ULL;
 	f->rx_left = ~0ULL;
+	f->no_pause = never_pauses;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->reader, NULL);
 	pthread_cond_init(&f->go_on, NULL);
@@ -412,7 +419,7 @@ static int raw_send(int fd, const uint8_t *at, size_t len)
 		if (n < 0 && errno != EAGAIN)
 			return errno;
 		if (n < 0)
-			poll(&pfd, 1, -1);
+			syscall(SYS_poll, &pfd, 1, -1);
 		else {
 			at += n;
 			len -= (size_t)n;
@@ -453,7 +460,7 @@ static int wait_to_send(struct fake *f, int fd, uint8_t type, int flags)
 			return EAGAIN;
 		pthread_cond_wait(&f->go_on, &f->lock);
 	}
-	return waits(fd, flags) || poll(&pfd, 1, 0) == 1 ? 0 : EAGAIN;
+	return waits(fd, flags) || syscall(SYS_poll, &pfd, 1, 0) == 1 ? 0 : EAGAIN;
 }
 
 static long fake_send(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len, int flags)
@@ -468,7 +475,7 @@ static long fake_send(struct fake *f, int fd, uint8_t type, const uint8_t *data,
 			break;
 		n = len - done < RECORD_MAX_PAYLOAD ? len - done : RECORD_MAX_PAYLOAD;
 		err = send_one(f, fd, type, data + done, n);
-		done += n;
+		done += err ? 0 : n;
 	} while (!err && done < len);
 	pthread_mutex_unlock(&f->lock);
 	return done ? (long)done : err ? fail(err) : 0;
@@ -529,7 +536,7 @@ static int raw_recv(struct fake *f, int fd, uint8_t *to, size_t len, int flags)
 		if (!got)
 			return 0;
 		if (got < 0 && errno == EAGAIN && done)
-			poll(&pfd, 1, -1);
+			syscall(SYS_poll, &pfd, 1, -1);
 		else if (got < 0)
 			return -errno;
 		else
@@ -637,6 +644,8 @@ static int read_record(struct fake *f, int fd, int flags)
 	}
 	if (awaits_key(f))
 		return -EKEYEXPIRED;
+	if (f->rx_err)
+		return f->rx_err;
 	ret = raw_recv(f, fd, record, FLOW_HEADER, flags);
 	if (ret <= 0)
 		return ret;
@@ -648,7 +657,8 @@ static int read_record(struct fake *f, int fd, int flags)
 	if (n >= 0)
 		deliver(f, type, out, (size_t)n, true);
 	pthread_mutex_unlock(&f->lock);
-	return n < 0 ? -EBADMSG : 1;
+	f->rx_err = n < 0 ? -EBADMSG : 0;
+	return n < 0 ? f->rx_err : 1;
 }
 
 void fake_read_ahead(int fd, int records)
@@ -673,7 +683,7 @@ static size_t scatter(struct msghdr *msg, const uint8_t *data, size_t len)
 	return done;
 }
 
-static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg)
+static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg, bool peek)
 {
 	struct opened *o = list->first;
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
@@ -686,8 +696,10 @@ static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg)
 		*CMSG_DATA(c) = o->type;
 		msg->msg_controllen = CMSG_LEN(1);
 	}
-	o->at += n;
 	msg->msg_flags = 0;
+	if (peek)
+		return (ssize_t)n;
+	o->at += n;
 	if (o->at == o->len || f->datagrams || list == &f->controls) {
 		msg->msg_flags = MSG_EOR;
 		drop_first(list);
@@ -712,9 +724,12 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 		if (f->datagrams && ret == -EAGAIN && awaits_key(f))
 			ret = -EKEYEXPIRED;
 	}
+	/* The end is for who reads data. */
+	if (flags & MSG_ERRQUEUE && ret != 1)
+		ret = -EAGAIN;
 	pthread_mutex_lock(&f->lock);
 	msg->msg_controllen = list->first ? msg->msg_controllen : 0;
-	n = list->first ? give(f, list, msg) : ret;
+	n = list->first ? give(f, list, msg, flags & MSG_PEEK) : ret;
 	pthread_mutex_unlock(&f->lock);
 	pthread_mutex_unlock(&f->reader);
 	return n < 0 ? fail((int)-n) : n;
@@ -736,4 +751,88 @@ ssize_t recv(int fd, void *data, size_t len, int flags)
 
 	return f ? fake_recv(f, fd, &msg, flags) :
 	       (ssize_t)syscall(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
+}
+
+/* ---- waiting ---- */
+
+#define SLICE_MS	2	/* between two looks at what no descriptor tells */
+#define POLLED		8
+
+/* What the socket says, where its carrier says that. */
+static short events_of(struct fake *f, short events, short carrier)
+{
+	bool waits_for_key = f->rx_due && !f->datagrams;
+	short got = carrier;
+
+	if (f->pause)
+		got &= ~POLLOUT;
+	if (waits_for_key)
+		got &= ~POLLIN;
+	if (f->data.first)
+		got |= POLLIN;
+	/* What is not opened yet may be for the queue. */
+	if (f->controls.first || (f->mode == KTLS_CONTROL_QUEUE && !waits_for_key &&
+				  (carrier & (POLLIN | POLLRDHUP)) == POLLIN))
+		got |= POLLPRI;
+	return got & (events | POLLERR | POLLHUP | POLLNVAL);
+}
+
+static int look(struct pollfd *pfds, nfds_t n)
+{
+	struct pollfd all[POLLED];
+	struct fake *f;
+	int count = 0;
+	nfds_t i;
+
+	for (i = 0; i < n; i++) {
+		all[i] = pfds[i];
+		if (find(pfds[i].fd))
+			all[i].events = POLLIN | POLLOUT | POLLRDHUP;
+	}
+	if (syscall(SYS_poll, all, n, 0) < 0)
+		return -1;
+	for (i = 0; i < n; i++) {
+		f = find(pfds[i].fd);
+		if (f)
+			pthread_mutex_lock(&f->lock);
+		pfds[i].revents = f ? events_of(f, pfds[i].events, all[i].revents) : all[i].revents;
+		if (f)
+			pthread_mutex_unlock(&f->lock);
+		count += !!pfds[i].revents;
+	}
+	return count;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int poll(struct pollfd *pfds, nfds_t n, int timeout)
+{
+	int64_t end = now_ms() + timeout, left;
+	struct pollfd others[POLLED];
+	bool any = false;
+	nfds_t i;
+	int ret;
+
+	for (i = 0; i < n && n <= POLLED; i++) {
+		any = any || find(pfds[i].fd);
+		others[i] = pfds[i];
+		if (find(pfds[i].fd))
+			others[i].fd = -1;
+	}
+	if (!any)
+		return (int)syscall(SYS_poll, pfds, n, timeout);
+	while (!(ret = look(pfds, n))) {
+		left = timeout < 0 ? SLICE_MS : end - now_ms();
+		if (left <= 0)
+			return 0;
+		if (syscall(SYS_poll, others, n, left < SLICE_MS ? (int)left : SLICE_MS) < 0)
+			return -1;
+	}
+	return ret;
 }

@@ -96,6 +96,8 @@ static void flush_hard(struct link *l)
 			done += (int)n;
 		else if (errno != EAGAIN)
 			break;
+		else
+			poll(&(struct pollfd){ .fd = l->peer.fd, .events = POLLOUT }, 1, 5);
 		peer_fill(&l->peer);
 	}
 }
