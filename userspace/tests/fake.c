@@ -52,13 +52,15 @@ struct fake {
 	int no_room, refuse, refuse_err, no_pause;
 	int rx_err;			/* a bad record ended it */
 	uint64_t tx_left, rx_left;
+	bool limit_is_news;		/* until KTLS_INFO is read */
+	struct ktls_dir_info tx_sum, rx_sum;
 	pthread_mutex_t lock;		/* of all above */
 	pthread_mutex_t reader;		/* of who waits for records */
 	pthread_cond_t go_on;
 };
 
 static bool here;
-static int never_pauses;		/* what is new */
+static int never_pauses, refuse_first;	/* what is new */
 static struct fake *fakes[FDS];
 
 void fake_kernel(void)
@@ -102,6 +104,11 @@ void fake_refuse_keys(int fd, int times, int err)
 	find(fd)->refuse_err = err;
 }
 
+void fake_refuse_first(int err)
+{
+	refuse_first = err;
+}
+
 void fake_no_pause(int fd, int is_without)
 {
 	if (fd < 0)
@@ -114,6 +121,7 @@ void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
 {
 	find(fd)->tx_left = tx_left;
 	find(fd)->rx_left = rx_left;
+	find(fd)->limit_is_news = true;
 }
 
 /* ---- lists ---- */
@@ -281,6 +289,8 @@ static int set_key(struct fake *f, int direction, const void *value, socklen_t l
 		f->refuse--;
 		return f->refuse_err;
 	}
+	if (direction == TLS_RX && !f->has_rx && refuse_first)
+		return refuse_first;
 	return direction == TLS_TX ? set_tx(f, &key) : set_rx(f, &key);
 }
 
@@ -350,8 +360,9 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	return err ? (int)fail(err) : 0;
 }
 
-static void describe(const struct fake *f, struct ktls_info *info)
+static void describe(struct fake *f, struct ktls_info *info)
 {
+	f->limit_is_news = false;
 	memset(info, 0, sizeof(*info));
 	info->flags = (f->bound ? KTLS_F_BOUND : 0) | (f->has_tx ? KTLS_F_TX : 0) |
 		      (f->has_rx ? KTLS_F_RX : 0) | (f->rx_due ? KTLS_F_RX_KEY_DUE : 0) |
@@ -359,6 +370,8 @@ static void describe(const struct fake *f, struct ktls_info *info)
 		      (f->rx_left < 16 ? KTLS_F_RX_LIMIT : 0);
 	info->max_payload = RECORD_MAX_PAYLOAD;
 	info->usable = f->datagrams ? 1200 : 0;
+	info->tx = f->tx_sum;
+	info->rx = f->rx_sum;
 	info->tx.version = f->tx.version;
 	info->tx.rekeys = f->counts.tx_keys ? f->counts.tx_keys - 1 : 0;
 	info->rx.rekeys = f->counts.rx_keys ? f->counts.rx_keys - 1 : 0;
@@ -428,6 +441,13 @@ static int raw_send(int fd, const uint8_t *at, size_t len)
 	return 0;
 }
 
+static void sum(struct ktls_dir_info *info, uint8_t type, size_t len)
+{
+	info->records++;
+	info->bytes += len;
+	info->control_records += type != RECORD_DATA;
+}
+
 static int send_one(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len)
 {
 	static _Thread_local uint8_t record[BUF];
@@ -437,6 +457,7 @@ static int send_one(struct fake *f, int fd, uint8_t type, const uint8_t *data, s
 		return EMSGSIZE;
 	if (type == RECORD_CHANGE_CIPHER_SPEC)
 		f->tx_changed = true;
+	sum(&f->tx_sum, type, len);
 	return raw_send(fd, record, (size_t)n);
 }
 
@@ -572,6 +593,7 @@ static void deliver(struct fake *f, uint8_t type, const uint8_t *data, size_t le
 {
 	bool tls13 = f->rx.version == TLS_1_3_VERSION;
 
+	sum(&f->rx_sum, type, len);
 	if ((type == RECORD_CHANGE_CIPHER_SPEC && is_new) ||
 	    (tls13 && type == RECORD_HANDSHAKE && updates_key(f, data, len)))
 		f->rx_due = true;
@@ -771,7 +793,7 @@ static short events_of(struct fake *f, short events, short carrier)
 	if (f->data.first)
 		got |= POLLIN;
 	/* What is not opened yet may be for the queue. */
-	if (f->controls.first || (f->mode == KTLS_CONTROL_QUEUE && !waits_for_key &&
+	if (f->limit_is_news || f->controls.first || (f->mode == KTLS_CONTROL_QUEUE && !waits_for_key &&
 				  (carrier & (POLLIN | POLLRDHUP)) == POLLIN))
 		got |= POLLPRI;
 	return got & (events | POLLERR | POLLHUP | POLLNVAL);

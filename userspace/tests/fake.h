@@ -28,6 +28,8 @@ struct fake_counts fake_counts(int fd);
 void fake_no_room(int fd, int times);
 /* The next so many TLS_TX or TLS_RX fail with this error. */
 void fake_refuse_keys(int fd, int times, int err);
+/* Likewise the first TLS_RX of any socket; 0: no longer. */
+void fake_refuse_first(int err);
 /* A kernel without KTLS_PAUSE, or with it again; fd -1: for sockets to come. */
 void fake_no_pause(int fd, int is_without);
 /* Opens so many records that nobody has asked for. */

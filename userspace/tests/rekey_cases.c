@@ -496,6 +496,7 @@ static void check_unproved(int tls13)
 	settle_ours(&l);
 	certificate = ktls_peer_certificate(l.ours);
 	ok(!certificate && ktls_rekeying(l.ours), "unproved: and not shown");
+	ok(ktls_rekey(l.ours) == (tls13 ? -EAGAIN : 0), "unproved: other keys can wait");
 	X509_free(certificate);
 	peer_flush(&l.peer, peer_output(&l.peer));
 	settle(&l, 6);
