@@ -270,6 +270,22 @@ static void check_without_pause(void)
 	fake_no_pause(-1, 0);
 }
 
+/* Many small records take more memory than their bytes. */
+static void check_held(void)
+{
+	int i, ret = 0;
+
+	shadow_begin(1, 0);
+	shadow_move(3);
+	for (i = 0; i < 60000 && ret != -ENOBUFS; i++) {
+		peer_send(&l.peer, "x", 1);
+		ret = ktls_kernel_hold(l.ours);
+	}
+	ok(ret == -ENOBUFS && ktls_pending(l.ours) > 10000, "held: not without end, %zu bytes",
+	   ktls_pending(l.ours));
+	shadow_end();
+}
+
 /* ---- who attends ---- */
 
 /* A limit that nobody looks at is news for ever. */
@@ -403,6 +419,7 @@ int main(void)
 	check_waiting();
 	check_many_answers();
 	check_without_pause();
+	check_held();
 	check_limit_at_end(0);
 	check_limit_at_end(1);
 	check_limits_attended();

@@ -86,6 +86,17 @@ static void init(struct pair *pair, const char *suites, int tickets, int verify)
 		SSL_CTX_set_verify(pair->server_ctx, SSL_VERIFY_PEER, accept_any);
 }
 
+/* rfc8446 5.4: a record without a type opens, and is none. */
+static void check_zeros(const struct ktls_half *tx, const char *what)
+{
+	struct ktls_half seals = *tx, opens = *tx;
+	uint8_t wire[100], out[100] = { 0 }, type;
+	ssize_t len = ktls_half_seal(&seals, 0, out, 12, wire);
+
+	ok(len > 0 && ktls_half_open(&opens, wire, (size_t)len, &type, out) == -EBADMSG &&
+	   opens.seq == tx->seq, "%s: nothing but zeros uses up no number", what);
+}
+
 /* The next records of OpenSSL open with what the kernel would be given, and those that we seal are good. */
 static void check_direction(struct ktls_conn *from, struct ktls_conn *to, int fd, int to_fd,
 			    const struct ktls_half *from_tx, const char *what)
@@ -112,6 +123,7 @@ static void check_direction(struct ktls_conn *from, struct ktls_conn *to, int fd
 	wire[7] ^= 1;
 	ok(ktls_half_open(&half, wire, (size_t)len, &type, out) == -EBADMSG &&
 	   ktls_half_open(&half, wire, 12, &type, out) == -EBADMSG, "%s: a bad one does not", what);
+	check_zeros(from_tx, what);
 	/* What was taken from the wire goes in again, sealed by us under the same numbers. */
 	half = *from_tx;
 	for (i = 0; i < 3; i++) {
