@@ -95,13 +95,21 @@ struct fake_counts fake_counts(int fd)
 
 void fake_no_room(int fd, int times)
 {
-	find(fd)->no_room = times;
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->no_room = times;
+	pthread_mutex_unlock(&f->lock);
 }
 
 void fake_refuse_keys(int fd, int times, int err)
 {
-	find(fd)->refuse = times;
-	find(fd)->refuse_err = err;
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->refuse = times;
+	f->refuse_err = err;
+	pthread_mutex_unlock(&f->lock);
 }
 
 void fake_refuse_first(int err)
@@ -111,17 +119,26 @@ void fake_refuse_first(int err)
 
 void fake_no_pause(int fd, int is_without)
 {
-	if (fd < 0)
+	struct fake *f = find(fd);
+
+	if (!f) {
 		never_pauses = is_without;
-	else
-		find(fd)->no_pause = is_without;
+		return;
+	}
+	pthread_mutex_lock(&f->lock);
+	f->no_pause = is_without;
+	pthread_mutex_unlock(&f->lock);
 }
 
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
 {
-	find(fd)->tx_left = tx_left;
-	find(fd)->rx_left = rx_left;
-	find(fd)->limit_is_news = true;
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->tx_left = tx_left;
+	f->rx_left = rx_left;
+	f->limit_is_news = true;
+	pthread_mutex_unlock(&f->lock);
 }
 
 /* ---- lists ---- */
