@@ -134,18 +134,21 @@ static void check_rubbish(void)
 /* The answer to a KeyUpdate has found no room when the peer closes its direction. */
 static void check_half_sent(void)
 {
+	ssize_t n = -EAGAIN;
 	char c;
+	int i;
 
 	shadow_begin(1, 0);
 	shadow_move(3);
-	fake_no_room(ktls_fd(l.ours), 2);
+	fake_no_room(ktls_fd(l.ours), 10);
 	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
 	SSL_do_handshake(l.peer.ssl);
 	SSL_shutdown(l.peer.ssl);
 	peer_flush(&l.peer, peer_output(&l.peer));
 	ok(link_receive(&l, &c, 1) == 0, "half sent: the peer closes");
-	ok((ktls_send(l.ours, "x", 1, 0) == 1 || ktls_send(l.ours, "x", 1, 0) == 1) &&
-	   counts().tx_keys == 2 && peer_receive(&l, &c, 1) == 1, "half sent: it goes, and data behind it");
+	for (i = 0; i < 20 && n == -EAGAIN; i++)
+		n = ktls_send(l.ours, "x", 1, 0);
+	ok(n == 1 && counts().tx_keys == 2 && peer_receive(&l, &c, 1) == 1, "half sent: it goes, and data behind it");
 	shadow_end();
 }
 
