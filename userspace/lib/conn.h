@@ -217,8 +217,8 @@ void ktls_send_reply(struct ktls_conn *conn);
 /* receive.c: as ktls_recv. */
 ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
 /*
- * receive.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a record
- * for that, without waiting: 0, -EAGAIN: there is none, -errno.
+ * receive.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a
+ * record for that, without waiting: 0, -EAGAIN: there is none, -errno.
  */
 bool ktls_hold(struct ktls_conn *conn, const uint8_t *data, size_t len);
 int ktls_kernel_hold(struct ktls_conn *conn);

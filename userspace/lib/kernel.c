@@ -53,12 +53,14 @@ void ktls_send_reply(struct ktls_conn *conn)
 /* ---- what stands in the way of data ---- */
 
 #define TURN_MS		50	/* who wants to receive waits no longer for us to give way */
+#define DATAGRAM_MS	5	/* likewise, where nothing tells that there is something to receive */
 
 static int turn(struct ktls_conn *conn)
 {
+	int most = ktls_wire_is_datagram(&conn->wire) ? DATAGRAM_MS : TURN_MS;
 	int due = ktls_shadow_timeout(conn);
 
-	return due >= 0 && due < TURN_MS ? due : TURN_MS;
+	return due >= 0 && due < most ? due : most;
 }
 
 /* What ends the waiting: room for what waits to be sent, or for data, and these events. */
@@ -78,7 +80,10 @@ static int receive_for_sender(struct ktls_conn *conn, const struct ktls_wait *wa
 {
 	int ret = ktls_kernel_hold(conn);
 
-	return ret == -EAGAIN ? wait_for_room(conn, wait, POLLIN) : ret;
+	if (ret != -EAGAIN)
+		return ret;
+	/* One of datagrams that waits for a key says all the time that it can be read. */
+	return wait_for_room(conn, wait, ktls_wire_is_datagram(&conn->wire) ? 0 : POLLIN);
 }
 
 /* The data is for plain readers; what is beside it is enough for us. */

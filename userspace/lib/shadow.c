@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -17,16 +15,11 @@
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
 #define KEY_UPDATE		24
-#define MESSAGE_HEADER		4
-#define CIPHERS_MAX		4096
 #define ANSWER_MS		60000	/* that a peer may take for its part of a handshake */
 
 /* Handshakes that a peer may begin: they cost us more than the peer. */
 #define RENEGOTIATIONS_BURST	100
 #define RENEGOTIATIONS_SECOND	20
-
-/* OpenSSL has seen some numbers of the first epoch; the shadow's are all above. */
-#define DTLS_SHADOW_SEQ		(1ULL << 32)
 
 bool ktls_shadow_is_tls13(const struct ktls_conn *conn)
 {
@@ -36,33 +29,6 @@ bool ktls_shadow_is_tls13(const struct ktls_conn *conn)
 bool ktls_shadow_is_dtls(const struct ktls_conn *conn)
 {
 	return ktls_wire_is_datagram(&conn->wire);
-}
-
-/* ---- handshake messages ---- */
-
-bool ktls_messages_find(struct ktls_messages *m, const uint8_t *data, size_t len, uint8_t type)
-{
-	bool found = false;
-	size_t n;
-
-	while (len) {
-		if (m->left) {
-			n = len < m->left ? len : m->left;
-			m->left -= n;
-		} else {
-			n = 1;
-			m->header[m->have++] = *data;
-			if (m->have == MESSAGE_HEADER) {
-				m->have = 0;
-				found = found || m->header[0] == type;
-				m->left = (size_t)m->header[1] << 16 |
-					  (size_t)m->header[2] << 8 | m->header[3];
-			}
-		}
-		data += n;
-		len -= n;
-	}
-	return found;
 }
 
 /* ---- OpenSSL ---- */
@@ -379,90 +345,4 @@ void ktls_shadow_end(struct ktls_conn *conn)
 	pthread_mutex_lock(&conn->shadow_lock);
 	end(conn, conn->shadow);
 	pthread_mutex_unlock(&conn->shadow_lock);
-}
-
-/* ---- begin and end ---- */
-
-/* What the next handshake chooses the kernel must be able to carry. */
-static bool limit_ciphers(SSL *ssl)
-{
-	STACK_OF(SSL_CIPHER) *ciphers = SSL_get_ciphers(ssl);
-	char list[CIPHERS_MAX];
-	size_t len = 0;
-	int i;
-
-	for (i = 0; i < sk_SSL_CIPHER_num(ciphers); i++) {
-		const SSL_CIPHER *cipher = sk_SSL_CIPHER_value(ciphers, i);
-		const char *name = SSL_CIPHER_get_name(cipher);
-
-		if (!ktls_cipher_find(cipher) || !strncmp(name, "TLS_", 4) ||
-		    len + strlen(name) + 2 > sizeof(list))
-			continue;
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s", len ? ":" : "",
-					name);
-	}
-	return len && SSL_set_cipher_list(ssl, list) == 1;
-}
-
-/* Without it data would go between the messages of a handshake. */
-static bool has_pause(const struct ktls_conn *conn)
-{
-	socklen_t len = sizeof(int);
-	int value;
-
-	return !getsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, &len);
-}
-
-/* The same version again, and with a cipher for the kernel, or not at all. */
-static void prepare_renegotiation(struct ktls_conn *conn)
-{
-	struct ktls_shadow *s = conn->shadow;
-
-	s->cannot = !has_pause(conn);
-	s->refuses = conn->no_renegotiation || s->cannot || !limit_ciphers(conn->ssl);
-	if (s->refuses)
-		return;
-	SSL_set_min_proto_version(conn->ssl, SSL_version(conn->ssl));
-	SSL_set_max_proto_version(conn->ssl, SSL_version(conn->ssl));
-	SSL_clear_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
-	SSL_set_options(conn->ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
-}
-
-int ktls_shadow_start(struct ktls_conn *conn, const struct ktls_keys *keys)
-{
-	struct ktls_shadow *s = calloc(1, sizeof(*s));
-
-	if (!s)
-		return -ENOMEM;
-	conn->shadow = s;
-	ktls_half_set(&s->tx, keys->cipher, &keys->tx);
-	ktls_half_set(&s->rx, keys->cipher, &keys->rx);
-	if (ktls_shadow_is_dtls(conn))
-		s->rx.seq += DTLS_SHADOW_SEQ;
-	if (!ktls_shadow_is_tls13(conn))
-		prepare_renegotiation(conn);
-	ERR_clear_error();
-	return 0;
-}
-
-void ktls_shadow_set(struct ktls_conn *conn, const struct ktls_half *tx,
-		     const struct ktls_half *rx, const struct ktls_messages *out,
-		     const struct ktls_messages *in)
-{
-	conn->shadow->tx = *tx;
-	conn->shadow->rx = *rx;
-	conn->shadow->out = *out;
-	conn->shadow->in = *in;
-}
-
-void ktls_shadow_free(struct ktls_conn *conn)
-{
-	struct ktls_shadow *s = conn->shadow;
-
-	if (!s)
-		return;
-	conn->shadow = NULL;
-	ktls_queue_empty(&s->queue);
-	OPENSSL_cleanse(s, sizeof(*s));
-	free(s);
 }

@@ -16,20 +16,10 @@
 #include "budget.h"
 #include "dtls.h"
 #include "half.h"
+#include "messages.h"
 #include "queue.h"
 
 struct ktls_conn;
-
-/* Handshake messages, followed from record to record. */
-struct ktls_messages {
-	uint8_t header[4];
-	size_t have;		/* of it */
-	size_t left;		/* of the message behind it */
-};
-
-/* Does the header of a message of that type end in the record? */
-bool ktls_messages_find(struct ktls_messages *messages, const uint8_t *data, size_t len,
-			uint8_t type);
 
 struct ktls_shadow {
 	struct ktls_half rx, tx;	/* as OpenSSL opens and seals now */
@@ -55,7 +45,7 @@ struct ktls_shadow {
 	bool retired;		/* OpenSSL is left behind: it began what the peer refused */
 };
 
-/* The kernel has taken these keys. 0 or -ENOMEM. */
+/* prepare.c: the kernel has taken these keys. 0 or -ENOMEM. */
 int ktls_shadow_start(struct ktls_conn *conn, const struct ktls_keys *keys);
 /* OpenSSL stands elsewhere than the kernel. */
 void ktls_shadow_set(struct ktls_conn *conn, const struct ktls_half *tx,
@@ -77,8 +67,8 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
  */
 int ktls_shadow_refused(struct ktls_conn *conn);
 /*
- * Nothing more comes from the peer, or goes there: nor will the answers that somebody waits for. What
- * is half sent is completed.
+ * Nothing more comes from the peer, or goes there: nor will the answers that somebody waits for.
+ * What is half sent is completed.
  */
 void ktls_shadow_end(struct ktls_conn *conn);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Waiting in poll(2) as the kernel would in the program's own call: for so long, and until a signal. */
+/* Waiting in poll(2) as the kernel would in the program's call: for so long, and until a signal. */
 #ifndef KTLS_WAIT_H
 #define KTLS_WAIT_H
 

@@ -88,8 +88,8 @@ void peer_flush(struct peer *peer, size_t len)
 }
 
 /*
- * A sender may be faster than we are, for as long as we take all: on a busy machine who reads beside
- * him does not get his turn, for both lock the same TCP socket.
+ * A sender may be faster than we are, for as long as we take all: on a busy machine who reads
+ * beside him does not get his turn, for both lock the same TCP socket.
  */
 void peer_fill(struct peer *peer)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Changes of keys that do not come to their end: the peer goes, is silent, sends rubbish, or what it
- * wants is too much; over a made up kernel (fake.h).
+ * Changes of keys that do not come to their end: the peer goes, is silent, sends rubbish, or what
+ * it wants is too much; over a made up kernel (fake.h).
  */
 #include <errno.h>
 #include <fcntl.h>
