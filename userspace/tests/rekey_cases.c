@@ -818,7 +818,8 @@ static size_t run_plain_peer(struct plain *p, size_t *sent)
 	size_t heard = 0;
 	int n;
 
-	while ((!p->done || p->got < *sent || *sent < PLAIN_BYTES) && ktls_now_ms() < limit) {
+	while ((!p->done || p->got < *sent || *sent < PLAIN_BYTES || heard < PLAIN_SENDS) &&
+	       ktls_now_ms() < limit) {
 		if (*sent < PLAIN_BYTES && !SSL_in_init(peer->ssl)) {
 			make_pattern(data, *sent, sizeof(data));
 			SSL_write(peer->ssl, data, sizeof(data));
