@@ -98,7 +98,7 @@ static bool is_at_end(const struct ktls_conn *conn)
 		return false;
 	if (pfd.revents & (POLLHUP | POLLNVAL) ||
 	    (!getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) &&
-	     info.flags & KTLS_F_RX_DEAD))
+	     info.flags & (KTLS_F_RX_DEAD | KTLS_F_TRUNCATED | KTLS_F_TRUNCATED_RECORD)))
 		return true;
 	return pfd.revents & POLLRDHUP && !recv(conn->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
 }
