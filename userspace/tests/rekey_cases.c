@@ -866,6 +866,32 @@ static void check_plain_reader(int we_serve, int kept)
 	stop(&l);
 }
 
+/* The peer closes while we wait for its part of a handshake: plain writers go on. */
+static void check_peer_leaves(int kept)
+{
+	struct link l = start(0, 0, 0);
+	struct pollfd pfd = { .fd = ktls_fd(l.ours), .events = POLLOUT };
+	int64_t limit = ktls_now_ms() + LINK_TIMEOUT_MS;
+	char c;
+
+	ok(carries(&l) && (kept ? !ktls_keep(l.ours) : !ktls_attend(l.ours)) && !ktls_rekey(l.ours) &&
+	   ktls_rekeying(l.ours) && !poll(&pfd, 1, 50), "left alone: a handshake, and writers wait");
+	peer_send(&l.peer, "y", 1);
+	shutdown(l.peer.fd, SHUT_WR);
+	pfd.events = POLLIN;
+	ok(poll(&pfd, 1, LINK_TIMEOUT_MS) == 1 && recv(pfd.fd, &c, 1, 0) == 1, "left alone: data");
+	pfd.events = POLLOUT;
+	while (!poll(&pfd, 1, kept ? 100 : ktls_timeout(l.ours)) && ktls_now_ms() < limit)
+		if (!kept)
+			(void)ktls_attend(l.ours);
+	ok(!ktls_rekeying(l.ours) && pfd.revents & POLLOUT && send(pfd.fd, "x", 1, MSG_NOSIGNAL) == 1,
+	   "left alone, %s: the end ends it: %s", kept ? "kept" : "attended", ktls_error(l.ours));
+	pfd.events = POLLIN;
+	ok(poll(&pfd, 1, LINK_TIMEOUT_MS) == 1 && recv(pfd.fd, &c, 1, 0) == 0,
+	   "left alone: readers see it, too");
+	stop(&l);
+}
+
 /* Reads what is left of a record, for carries() to begin anew. */
 static size_t read_all(struct link *l, char *buf, size_t len)
 {
@@ -978,6 +1004,7 @@ static void check_version(int tls13)
 			check_handback(tls13, suite, s);
 	check_automatic(tls13);
 	for (s = 0; !tls13 && s < 2; s++) {
+		check_peer_leaves(s);
 		check_plain_reader(s, 0);
 		check_plain_reader(s, 1);
 	}
