@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "client.h"
+#include "tls.h"
 #include "log.h"
 #include "progress.h"
 
@@ -105,6 +106,7 @@ static bool shake_hands(struct client *c)
 		return wait_for(c, ktls_events(c->conn));
 	if (ret)
 		return lose(c, ktls_error(c->conn));
+	tls_limit(c->conn);
 	return go(c, CLIENT_ASKS, REQUEST_MS);
 }
 

@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "door.h"
+#include "tls.h"
 #include "net.h"
 
 /* The loop's turn is what counts: door_next asks the listener. */
@@ -32,6 +33,8 @@ struct ktls_conn *door_next(struct door *door)
 	for (;;) {
 		conn = ktls_listener_accept(door->listener, 0);
 		err = errno;
+		if (conn)
+			tls_limit(conn);
 		if (conn || err == EAGAIN)
 			return conn;
 		complain("%s", ktls_last_error());

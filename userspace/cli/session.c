@@ -50,6 +50,7 @@ static enum status talk_to(struct ktls_conn *conn, const struct talk_options *ta
 	struct progress progress;
 	char peer[NET_NAME];
 
+	tls_limit(conn);
 	net_peer_name(ktls_poll_fd(conn), peer);
 	if (!talk->quiet)
 		tls_describe(conn, peer, !talk->brief, stderr);

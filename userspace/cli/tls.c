@@ -16,6 +16,12 @@
 
 static FILE *keylog;
 
+/* When keys change, by -rekey-after; 0: never for that reason. */
+static struct {
+	uint64_t bytes;
+	unsigned int records, seconds;
+} limits;
+
 static bool lacks_pem(unsigned long code)
 {
 	return (ERR_GET_LIB(code) == ERR_LIB_PEM && ERR_GET_REASON(code) == PEM_R_NO_START_LINE) ||
@@ -66,6 +72,37 @@ static bool set_keylog(SSL_CTX *ctx, const char *name)
 	}
 	SSL_CTX_set_keylog_callback(ctx, log_key);
 	return true;
+}
+
+/* "64M", "1000r", "30s" */
+static void read_limits(const char *verb, const char *text)
+{
+	size_t len = text ? strlen(text) : 0;
+	char number[24] = "";
+
+	if (!text)
+		return;
+	if (len && len < sizeof(number))
+		memcpy(number, text, len - 1);
+	if (len && text[len - 1] == 'r')
+		limits.records = read_count(number);
+	else if (len && text[len - 1] == 's')
+		limits.seconds = read_count(number);
+	else
+		limits.bytes = read_size(text);
+	if (!limits.bytes && !limits.records && !limits.seconds)
+		misused(verb, "-rekey-after %s: bytes (64M), records (1000r) or seconds (30s), please",
+			text);
+}
+
+/* Who waits for room alone would not see the peer's part: of TLS a thread does. */
+void tls_limit(struct ktls_conn *conn)
+{
+	if (!limits.bytes && !limits.records && !limits.seconds)
+		return;
+	(void)ktls_rekey_after(conn, limits.bytes, limits.records, limits.seconds);
+	if (ktls_in_kernel(conn) && !SSL_is_dtls(ktls_ssl(conn)) && ktls_keep(conn))
+		complain("%s", ktls_error(conn));
 }
 
 static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
@@ -145,6 +182,7 @@ static void set_versions(SSL_CTX *ctx, const struct tls_options *o)
 static bool set_common(SSL_CTX *ctx, const char *verb, const struct tls_options *o)
 {
 	set_versions(ctx, o);
+	read_limits(verb, o->rekey_after);
 	if (o->cipher && SSL_CTX_set_cipher_list(ctx, o->cipher) != 1)
 		misused(verb, "-cipher %s: no cipher that OpenSSL knows", o->cipher);
 	return kernel_is_there(o) && set_certificate(ctx, o) && set_keylog(ctx, o->keylog);

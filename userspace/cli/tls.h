@@ -15,6 +15,7 @@ struct tls_options {
 	const char *alpn;
 	const char *keylog;
 	const char *server_name;
+	const char *rekey_after;
 	bool insecure, require_kernel, userspace;
 	bool tls12, tls13, dtls;
 };
@@ -37,9 +38,12 @@ struct tls_options {
 				  .flag = &(o)->tls13 }
 #define TLS_OPTION_DTLS(o)	{ "dtls", NULL, "DTLS 1.2 over UDP, not TLS over TCP", \
 				  .flag = &(o)->dtls }
+#define TLS_OPTION_REKEY(o)	{ "rekey-after", "AMOUNT", \
+				  "other keys after bytes (64M), records (1000r), seconds (30s)", \
+				  .value = &(o)->rekey_after }
 /* Which way a connection goes: what every verb that makes one has. */
 #define TLS_OPTIONS_WAY(o)	TLS_OPTION_TLS12(o), TLS_OPTION_TLS13(o), \
-				TLS_OPTION_REQUIRE(o), TLS_OPTION_USERSPACE(o)
+				TLS_OPTION_REQUIRE(o), TLS_OPTION_USERSPACE(o), TLS_OPTION_REKEY(o)
 
 /*
  * NULL after a complaint; misused (options.h) for what the verb does not allow. The kernel,
@@ -50,6 +54,9 @@ SSL_CTX *tls_server(const char *verb, const struct tls_options *options);
 
 /* KTLS_* flags for ktls_new. */
 unsigned int tls_flags(const struct tls_options *options);
+
+/* A connection whose handshake is done keeps to -rekey-after of the last context made. */
+void tls_limit(struct ktls_conn *conn);
 
 /* Says who is there, in a line or (verbose) several. */
 void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, FILE *out);

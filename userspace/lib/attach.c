@@ -12,6 +12,22 @@
 #include "listener.h"
 #include "local.h"
 #include "secrets.h"
+#include "shadow.h"
+
+/* What the kernel has to be able to; 0: it never is. */
+static unsigned int needed(const SSL *ssl)
+{
+	switch (SSL_version(ssl)) {
+	case TLS1_2_VERSION:
+		return KTLS_CAN_TLS12;
+	case TLS1_3_VERSION:
+		return KTLS_CAN_TLS13;
+	case DTLS1_2_VERSION:
+		return KTLS_CAN_DTLS12;
+	default:
+		return 0;
+	}
+}
 
 /* What speaks against the kernel before it is asked. */
 static int check_handshake(struct ktls_conn *conn)
@@ -19,9 +35,9 @@ static int check_handshake(struct ktls_conn *conn)
 	const struct ktls_wire *wire = &conn->wire;
 	SSL *ssl = conn->ssl;
 
-	if (SSL_version(ssl) != TLS1_2_VERSION && SSL_version(ssl) != DTLS1_2_VERSION)
+	if (!needed(ssl))
 		return ktls_decline(conn, EOPNOTSUPP,
-				    "the kernel carries TLS 1.2 and DTLS 1.2, this is %s",
+				    "the kernel carries TLS 1.2 and 1.3 and DTLS 1.2, this is %s",
 				    SSL_get_version(ssl));
 	if (!ktls_cipher_find(SSL_get_current_cipher(ssl)))
 		return ktls_decline(conn, EOPNOTSUPP,
@@ -40,12 +56,12 @@ static int check_handshake(struct ktls_conn *conn)
 
 static int check(struct ktls_conn *conn)
 {
+	unsigned int need = needed(conn->ssl);
 	const char *why;
 
 	if (conn->flags & KTLS_USERSPACE)
 		return ktls_decline(conn, EOPNOTSUPP, "the program asked for userspace");
-	if (!(ktls_available(&why) & (ktls_wire_is_datagram(&conn->wire) ? KTLS_CAN_DTLS12 :
-									   KTLS_CAN_TLS12)))
+	if (need && !(ktls_available(&why) & need))
 		return ktls_decline(conn, EAFNOSUPPORT, "%s", why);
 	return check_handshake(conn);
 }
@@ -145,37 +161,52 @@ static int hand_over_leftover(struct ktls_conn *conn)
 }
 
 /* RX comes last: once it is keyed the kernel reads TCP and there is no way back. */
-static int install(struct ktls_conn *conn)
+static int install(struct ktls_conn *conn, const struct ktls_keys *keys)
 {
-	struct ktls_keys keys;
-	int ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
+	int ret = limit_payload(conn);
 
-	if (ret)
-		return ktls_decline(conn, -ret, "OpenSSL does not derive the keys");
-	ret = limit_payload(conn);
 	if (!ret)
-		ret = install_key(conn, TLS_TX, &keys);
+		ret = install_key(conn, TLS_TX, keys);
 	if (!ret)
 		ret = hand_over_leftover(conn);
+	if (!ret && ktls_shadow_start(conn, keys))
+		ret = ktls_decline(conn, ENOMEM, "out of memory");
 	if (!ret)
-		ret = install_key(conn, TLS_RX, &keys);
-	OPENSSL_cleanse(&keys, sizeof(keys));
+		ret = install_key(conn, TLS_RX, keys);
 	return ret;
 }
 
 int ktls_attach(struct ktls_conn *conn)
 {
+	struct ktls_keys keys;
 	int ret = check(conn);
 
 	if (ret)
 		return ret;
-	ret = open_socket(conn);
+	ret = ktls_secrets_derive(conn->ssl, &conn->wire.tx, &conn->wire.rx, &keys);
+	if (ret)
+		ret = ktls_decline(conn, -ret,
+				   "OpenSSL does not tell the keys (a key log callback set too late?)");
+	else
+		ret = ktls_attach_keys(conn, &keys);
+	OPENSSL_cleanse(&keys, sizeof(keys));
+	return ret;
+}
+
+int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys)
+{
+	int ret = open_socket(conn);
+
 	if (!ret)
-		ret = install(conn);
+		ret = install(conn, keys);
 	if (ret && conn->fd >= 0) {
 		(void)setsockopt(conn->fd, SOL_KTLS, KTLS_DETACH, NULL, 0);
 		close(conn->fd);
 		conn->fd = -1;
 	}
+	if (!ret)
+		return 0;
+	ktls_shadow_free(conn);
+	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	return ret;
 }

@@ -175,7 +175,8 @@ static int try_versions(void)
 	ret = try_version(pair[0], SOCK_STREAM, TLS_1_2_VERSION);
 	if (!ret)
 		can |= KTLS_CAN_TLS12;
-	/* The module carries TLS 1.3, too, but this library does not follow its changes of keys. */
+	if (!try_version(pair[1], SOCK_STREAM, TLS_1_3_VERSION))
+		can |= KTLS_CAN_TLS13;
 	if (!try_datagrams())
 		can |= KTLS_CAN_DTLS12;
 	close_pair(pair);
@@ -187,8 +188,8 @@ static int try_versions(void)
 			 strerror(-ret));
 	else if (!(can & KTLS_CAN_DTLS12))
 		snprintf(reason, sizeof(reason), "this af_ktls carries no DTLS");
-	else
-		snprintf(reason, sizeof(reason), "libktls gives the kernel TLS 1.2 and DTLS 1.2, not TLS 1.3");
+	else if (!(can & KTLS_CAN_TLS13))
+		snprintf(reason, sizeof(reason), "this af_ktls carries TLS 1.2 and DTLS 1.2, not TLS 1.3");
 	return ret;
 }
 

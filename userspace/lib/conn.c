@@ -6,12 +6,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
 #include "conn.h"
 #include "datagram.h"
 #include "listener.h"
+#include "shadow.h"
 
 static bool is_address(const char *name)
 {
@@ -40,9 +42,14 @@ static int set_up_ssl(struct ktls_conn *conn, SSL_CTX *ctx, int is_server, const
 	SSL_set_bio(conn->ssl, conn->wire.rbio, conn->wire.wbio);
 	if (!conn->wire.rbio || !conn->wire.wbio)
 		return ktls_fail(conn, ENOMEM, "out of memory");
-	/* New keys would pass by the kernel unseen. */
+	/* Not before the kernel has the keys, or in userspace: nobody would wait for the end. */
+	conn->no_renegotiation = SSL_get_options(conn->ssl) & SSL_OP_NO_RENEGOTIATION;
 	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	SSL_set_mode(conn->ssl, SSL_MODE_RELEASE_BUFFERS);
+	/* Data before the handshake is done would go by, unknown to the kernel. */
+	if (SSL_set_max_early_data(conn->ssl, 0) != 1 ||
+	    !ktls_traffic_watch(conn->ssl, &conn->traffic))
+		return ktls_fail(conn, ENOMEM, "out of memory");
 	SSL_set_read_ahead(conn->ssl, 0);
 	if (ktls_wire_is_datagram(&conn->wire)) {
 		SSL_set_options(conn->ssl, SSL_OP_NO_QUERY_MTU);
@@ -101,7 +108,7 @@ static int choose_version(struct ktls_conn *conn)
 		conn->capped = !conn->caps_on_hello;
 	} else if (conn->flags & KTLS_REQUIRE_KERNEL) {
 		return ktls_fail(conn, EOPNOTSUPP,
-				 "the kernel carries TLS 1.2 only: allow it in the SSL_CTX");
+				 "this af_ktls carries TLS 1.2, not 1.3: allow 1.2 in the SSL_CTX");
 	}
 	if (conn->capped)
 		SSL_set_max_proto_version(conn->ssl, TLS1_2_VERSION);
@@ -154,6 +161,10 @@ static struct ktls_conn *new_conn(SSL_CTX *ctx, struct ktls_listener *listener, 
 	}
 	ERR_clear_error();
 	pthread_mutex_init(&conn->lock, NULL);
+	pthread_mutex_init(&conn->shadow_lock, NULL);
+	pthread_mutex_init(&conn->receiver, NULL);
+	pthread_mutex_init(&conn->control_lock, NULL);
+	conn->rekeying.ask_at = KTLS_ASK_FIRST;
 	conn->fd = -1;
 	conn->wire.fd = -1;
 	conn->flags = flags;
@@ -199,6 +210,7 @@ void ktls_close(struct ktls_conn *conn)
 {
 	if (!conn)
 		return;
+	ktls_keep_end(conn);
 	ktls_listener_leave(conn);
 	/*
 	 * OpenSSL did not see how the connection was closed and would forget the session.
@@ -208,8 +220,15 @@ void ktls_close(struct ktls_conn *conn)
 		SSL_set_shutdown(conn->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	if (conn->fd >= 0)
 		close(conn->fd);
+	ktls_shadow_free(conn);
+	ktls_kernel_forget(conn);
+	ktls_peer_free(conn);
 	SSL_free(conn->ssl);
+	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);
+	pthread_mutex_destroy(&conn->control_lock);
+	pthread_mutex_destroy(&conn->receiver);
+	pthread_mutex_destroy(&conn->shadow_lock);
 	pthread_mutex_destroy(&conn->lock);
 	free(conn);
 }

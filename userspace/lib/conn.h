@@ -12,9 +12,12 @@
 #include <linux/ktls.h>
 
 #include "ktls.h"
+#include "budget.h"
+#include "traffic.h"
 #include "wire.h"
 
 #define KTLS_SENTENCE	256
+#define KTLS_ASK_FIRST	1024	/* records until the kernel is asked how many are left */
 
 struct ktls_keys;
 struct ktls_listener;
@@ -48,9 +51,52 @@ struct ktls_control {
 	uint8_t message[4];		/* type and 24-bit length */
 	size_t message_len;
 	size_t message_left;
-	unsigned int in_a_row;		/* control records since the last data */
+	struct ktls_budget budget;	/* control records since the last data, ... */
+	atomic_bool has_data;		/* ... of which there was some */
+	uint64_t data_records;		/* as the kernel counts, when somebody looked */
 	uint8_t reply[2];		/* an alert that is to be sent; lock */
 	bool has_reply;			/* lock */
+};
+
+/* When to rekey without being asked; 0: never for that reason. */
+struct ktls_limits {
+	atomic_ullong bytes, records;	/* of either direction */
+	atomic_llong ms;
+};
+
+/* What has passed since the last key, as far as the library's own calls go. */
+struct ktls_usage {
+	atomic_ullong bytes, records;
+};
+
+struct ktls_rekeying {
+	struct ktls_limits limits;
+	struct ktls_usage tx, rx;
+	atomic_llong since_ms;		/* of the present keys */
+	atomic_ullong ask_at;		/* records, when to ask the kernel what is left */
+	/* The kernel's counts when the keys were new, for ktls_rekey_check(); control_lock */
+	uint64_t base_bytes[2], base_records[2];
+	atomic_bool has_base;
+	atomic_bool refused;		/* by the peer */
+	atomic_bool at_work;		/* one thread is at it */
+};
+
+/* What was received while somebody who sends waited for another record. */
+struct ktls_held {
+	struct ktls_held *next;
+	size_t len, at;
+	uint8_t data[];
+};
+
+/* Of the last handshake that was completed: one that goes on has not proved anything yet. */
+struct ktls_peer {
+	X509 *certificate;		/* shadow_lock */
+	long verified;			/* shadow_lock; X509_V_OK, ... */
+	/* Of the first handshake: */
+	bool has_name;
+	char name[TLSEXT_MAXLEN_host_name + 1];
+	size_t alpn_len;
+	uint8_t alpn[255];
 };
 
 struct ktls_conn {
@@ -63,6 +109,24 @@ struct ktls_conn {
 	bool capped;			/* to the newest version that the kernel carries, ... */
 	bool caps_on_hello;		/* ... or will be, for a client that offers it */
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
+	struct ktls_traffic traffic;	/* TLS 1.3 */
+	bool tx_counts;			/* ... and our application keys are in use */
+	bool no_renegotiation;		/* the program has set SSL_OP_NO_RENEGOTIATION */
+	pthread_mutex_t shadow_lock;	/* of ssl while the kernel carries it, and of shadow */
+	struct ktls_shadow *shadow;	/* the kernel carries it */
+	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
+	atomic_bool shadow_timed;	/* DTLS: something may have to be sent again */
+	struct ktls_rekeying rekeying;
+	struct ktls_peer peer;		/* once PHASE_OPEN */
+	pthread_mutex_t control_lock;	/* of control but for what lock guards */
+	atomic_bool queued;		/* control records go beside the data: keep.c */
+	struct ktls_keeper *keeper;
+	atomic_bool peer_closed;	/* ... and a close_notify was among them */
+	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	struct ktls_held *held, **held_end;
+	size_t held_bytes, held_memory;
+	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */
+	size_t record_len;
 	struct ktls_control control;
 	struct ktls_listener *listener;	/* a guest's; NULL: a socket of its own */
 	struct ktls_guest *guest;
@@ -102,8 +166,19 @@ int ktls_family(void);
 /* What a failed socket(AF_KTLS) means and what to do. */
 const char *ktls_explain_socket(int err);
 
+/*
+ * peer.c: a handshake is done: notes what it says of the peer; the first time all of it, then
+ * (the shadow's lock is held) who it is. The latter does nothing in the middle of one.
+ */
+void ktls_peer_begin(struct ktls_conn *conn);
+void ktls_peer_note(struct ktls_conn *conn);
+void ktls_peer_free(struct ktls_conn *conn);
+
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);
+
+/* attach.c: the same with these keys, and with what waits in the wire. */
+int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys);
 
 /* control.c: notes an alert as due; the next call that finds room sends it. */
 void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t description);
@@ -113,11 +188,43 @@ void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t descripti
  */
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 
+/*
+ * rekey.c: something of ours has been sent or received: time for other keys? Called by who sends
+ * before and by who receives behind.
+ */
+void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len);
+/* Likewise by what the kernel has counted, for who does not use our calls. */
+void ktls_rekey_check(struct ktls_conn *conn);
+/* When that is to be done, milliseconds; -1: when something else happens. */
+int ktls_rekey_timeout(struct ktls_conn *conn);
+/* There are other keys; the peer does not want any. The shadow's lock is held. */
+void ktls_rekey_done(struct ktls_conn *conn);
+void ktls_rekey_refused(struct ktls_conn *conn);
+
 /* repeat.c: sends the last flight of the handshake again, if it was ours. */
 void ktls_repeat_flight(struct ktls_conn *conn);
 
 /* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
 ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
+
+/* keep.c: ends the thread of ktls_keep(). */
+void ktls_keep_end(struct ktls_conn *conn);
+
+/* receive.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
+ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);
+/* kernel.c: sends an alert that is due, if there is room. */
+void ktls_send_reply(struct ktls_conn *conn);
+/* receive.c: as ktls_recv. */
+ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
+/*
+ * receive.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a
+ * record for that, without waiting: 0, -EAGAIN: there is none, -errno.
+ */
+bool ktls_hold(struct ktls_conn *conn, const uint8_t *data, size_t len);
+int ktls_kernel_hold(struct ktls_conn *conn);
+ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len);
+/* receive.c: frees what it has received for nobody. */
+void ktls_kernel_forget(struct ktls_conn *conn);
 
 /* file.c: sendfile by reading and sending. */
 ssize_t ktls_copy_file(struct ktls_conn *conn, int fd, off_t *offset, size_t len);

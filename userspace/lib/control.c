@@ -4,11 +4,13 @@
 
 #include "conn.h"
 #include "dtls.h"
+#include "shadow.h"
 
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
 /* A peer that sends nothing else keeps us busy for nothing. */
-#define MAX_IN_A_ROW		32
+#define CONTROL_BURST		256
+#define CONTROL_SECOND		32
 
 void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t description)
 {
@@ -28,22 +30,44 @@ static int refuse(struct ktls_conn *conn, uint8_t description, const char *sente
 /* Counts messages, not pieces: a reader with a small buffer gets many of one record. */
 static int count(struct ktls_conn *conn)
 {
-	if (++conn->control.in_a_row > MAX_IN_A_ROW)
+	if (atomic_exchange(&conn->control.has_data, false))
+		conn->control.budget.used = 0;
+	if (!ktls_budget_spend(&conn->control.budget, ktls_now_ms(), CONTROL_BURST,
+			       CONTROL_SECOND))
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sends alerts or handshake messages without end");
 	return 0;
+}
+
+/*
+ * rfc5246 7.2.2: whatever the peer calls fatal ends the connection; rfc8446 6.2: all errors do,
+ * whatever they are called.
+ */
+static bool is_fatal(const struct ktls_conn *conn, const uint8_t *alert)
+{
+	return alert[0] != ALERT_WARNING ||
+	       (SSL_version(conn->ssl) == TLS1_3_VERSION && alert[1] != SSL_AD_USER_CANCELLED);
 }
 
 static int take_alert(struct ktls_conn *conn)
 {
 	const uint8_t *alert = conn->control.alert;
 
-	if (alert[1] == SSL_AD_CLOSE_NOTIFY)
+	if (alert[1] == SSL_AD_CLOSE_NOTIFY) {
+		ktls_shadow_end(conn);
 		return 1;
-	/* rfc5246 7.2.2: whatever the peer calls fatal ends the connection. */
-	if (alert[0] != ALERT_WARNING)
+	}
+	if (is_fatal(conn, alert)) {
+		/* OpenSSL forgets the session. */
+		if (conn->shadow)
+			(void)ktls_shadow_take(conn, RECORD_ALERT, alert, sizeof(conn->control.alert));
 		return ktls_fail(conn, EPROTO, "the peer ended the connection: %s",
 				 SSL_alert_desc_string_long(alert[1]));
+	}
+	/* OpenSSL would end the connection for it. */
+	if (alert[1] == SSL_AD_NO_RENEGOTIATION && ktls_shadow_refused(conn))
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer refuses a handshake that both have begun");
 	return count(conn);
 }
 
@@ -129,6 +153,34 @@ static int take_datagram_messages(struct ktls_conn *conn, const uint8_t *data, s
 	return ret;
 }
 
+static int take_handshake(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	struct ktls_control *c = &conn->control;
+	int ret;
+
+	if (ktls_shadow_is_stale(conn, data, len))
+		return count(conn);
+	/* The rest of a message that was refused goes the way of its beginning. */
+	if (!c->message_left && !c->message_len && ktls_shadow_wants(conn, data[0])) {
+		ret = ktls_shadow_take(conn, RECORD_HANDSHAKE, data, len);
+		return ret ? ret : count(conn);
+	}
+	return ktls_wire_is_datagram(&conn->wire) ? take_datagram_messages(conn, data, len) :
+						    take_handshake_bytes(conn, data, len);
+}
+
+/* Of TLS 1.2 and DTLS, in a renegotiation alone. */
+static int take_change(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	int ret;
+
+	if (!ktls_shadow_changes(conn))
+		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
+			      "the peer sent a ChangeCipherSpec that has no place here");
+	ret = ktls_shadow_take(conn, RECORD_CHANGE_CIPHER_SPEC, data, len);
+	return ret ? ret : count(conn);
+}
+
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
 {
 	if (!len)
@@ -137,9 +189,9 @@ int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data,
 	case RECORD_ALERT:
 		return take_alert_bytes(conn, data, len);
 	case RECORD_HANDSHAKE:
-		return ktls_wire_is_datagram(&conn->wire) ?
-		       take_datagram_messages(conn, data, len) :
-		       take_handshake_bytes(conn, data, len);
+		return take_handshake(conn, data, len);
+	case RECORD_CHANGE_CIPHER_SPEC:
+		return take_change(conn, data, len);
 	default:
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a record of a type that has no place here");

@@ -60,6 +60,9 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 	int want = len > INT_MAX ? INT_MAX : (int)len;
 	int n, ret;
 
+	/* What the kernel had received already. */
+	if (conn->held)
+		return ktls_take_held(conn, data, len);
 	for (;;) {
 		ERR_clear_error();
 		n = SSL_read(conn->ssl, data, want);
@@ -71,6 +74,7 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 						      "the peer demands answers and takes none"));
 		if (ret == SSL_ERROR_NONE) {
 			drop_rest(conn);
+			ktls_rekey_count(conn, &conn->rekeying.rx, (size_t)n);
 			return n;
 		}
 		if (ret == SSL_ERROR_ZERO_RETURN)
@@ -136,6 +140,7 @@ static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, i
 	if (ktls_wire_is_datagram(&conn->wire))
 		return send_datagram(conn, data, len, flags & MSG_DONTWAIT);
 	flags &= MSG_DONTWAIT;
+	ktls_rekey_count(conn, &conn->rekeying.tx, len);
 	while (done < len) {
 		ret = flush(conn, flags);
 		if (ret)
@@ -156,6 +161,8 @@ static size_t user_pending(const struct ktls_conn *conn)
 {
 	int n = SSL_pending(conn->ssl);
 
+	if (conn->held)
+		return conn->held_bytes;
 	if (conn->rx_end)
 		return 0;
 	if (ktls_wire_is_datagram(&conn->wire))
@@ -170,7 +177,7 @@ static int user_flush(struct ktls_conn *conn)
 
 static int user_truncated(const struct ktls_conn *conn)
 {
-	return conn->wire.eof && !(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN);
+	return conn->rx_end < 0 || (conn->wire.eof && !(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN));
 }
 
 static int user_shutdown(struct ktls_conn *conn)

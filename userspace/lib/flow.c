@@ -10,13 +10,18 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
+void ktls_flow_restart(struct ktls_flow *flow)
+{
+	flow->sealed = true;
+	flow->seq = 0;
+	flow->has_nonce = false;
+}
+
 static void record_end(struct ktls_flow *flow)
 {
 	if (flow->header[0] == RECORD_CHANGE_CIPHER_SPEC) {
 		/* rfc5246 6.1: the sequence number is zero when a state becomes active. */
-		flow->sealed = true;
-		flow->seq = 0;
-		flow->has_nonce = false;
+		ktls_flow_restart(flow);
 	} else if (flow->sealed) {
 		flow->seq++;
 		flow->has_nonce = flow->nonce_len == FLOW_NONCE;

@@ -31,6 +31,9 @@ void ktls_flow_feed(struct ktls_flow *flow, const uint8_t *data, size_t len);
  */
 void ktls_flow_record(struct ktls_flow *flow, uint64_t seq, const uint8_t *body, size_t len);
 
+/* rfc8446 5.3: what passes from here on is sealed with other keys, and counted from 0. */
+void ktls_flow_restart(struct ktls_flow *flow);
+
 /* True between two records. */
 bool ktls_flow_is_whole(const struct ktls_flow *flow);
 

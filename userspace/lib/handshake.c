@@ -11,6 +11,7 @@
 #include "datagram.h"
 #include "hello.h"
 #include "listener.h"
+#include "shadow.h"
 
 /* Datagrams of the handshake: what most paths take. */
 #define DATAGRAM_LARGE		1400
@@ -41,10 +42,15 @@ static int settle(struct ktls_conn *conn)
 
 static int settle_stream(struct ktls_conn *conn)
 {
-	int ret = settle(conn);
+	int ret;
+
+	/* OpenSSL was given nothing behind the peer's Finished. */
+	if (SSL_version(conn->ssl) == TLS1_3_VERSION)
+		ktls_flow_restart(&conn->wire.rx);
+	ret = settle(conn);
 
 	if (!ret && conn->path == &ktls_kernel_path)
-		ktls_wire_free(&conn->wire);
+		ktls_wire_end(&conn->wire);
 	return ret;
 }
 
@@ -105,13 +111,30 @@ static int receive_record(struct ktls_conn *conn)
 	}
 }
 
+/*
+ * TLS 1.3 does not say on the wire where the application keys begin. OpenSSL tells our secret when
+ * it has written our Finished, and for anything behind that it needs another record of the peer.
+ */
+static void note_switch(struct ktls_conn *conn)
+{
+	int ours = SSL_is_server(conn->ssl) ? TRAFFIC_SERVER : TRAFFIC_CLIENT;
+
+	if (conn->tx_counts || !conn->traffic.secret[ours].len)
+		return;
+	conn->tx_counts = true;
+	ktls_wire_count(&conn->wire);
+	ktls_flow_restart(&conn->wire.tx);
+}
+
 /* 0: OpenSSL wants the next record, or is done. */
 static int advance(struct ktls_conn *conn)
 {
 	int ret;
 
 	ERR_clear_error();
+	ktls_traffic_follow(conn->ssl);
 	ret = SSL_do_handshake(conn->ssl);
+	note_switch(conn);
 	switch (SSL_get_error(conn->ssl, ret)) {
 	case SSL_ERROR_NONE:
 	case SSL_ERROR_WANT_READ:
@@ -187,10 +210,19 @@ static int fail_handshake(struct ktls_conn *conn, int ret)
 	return ret;
 }
 
+/* Of two times, of which -1 is none. */
+static int earlier(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 int ktls_timeout(const struct ktls_conn *conn)
 {
 	struct timeval left;
 
+	if (conn->phase == PHASE_OPEN)
+		return earlier(ktls_shadow_timeout((struct ktls_conn *)conn),
+			       ktls_rekey_timeout((struct ktls_conn *)conn));
 	if (conn->phase != PHASE_HANDSHAKE || !ktls_wire_is_datagram(&conn->wire) ||
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1)
 		return -1;
@@ -222,8 +254,10 @@ int ktls_step(struct ktls_conn *conn)
 		ret = run_handshake(conn);
 	if (ret && ret != -EAGAIN)
 		return fail_handshake(conn, ret);
-	if (!ret)
+	if (!ret) {
+		ktls_peer_begin(conn);
 		conn->phase = PHASE_OPEN;
+	}
 	return ret;
 }
 

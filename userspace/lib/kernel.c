@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Application data by way of the AF_KTLS socket. */
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -12,6 +13,8 @@
 #include <linux/tls.h>
 
 #include "conn.h"
+#include "shadow.h"
+#include "wait.h"
 
 union type_cmsg {
 	char buf[CMSG_SPACE(1)];
@@ -34,7 +37,7 @@ ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int
 }
 
 /* Never waits: an answer that finds no room now goes with a later call. */
-static void send_reply(struct ktls_conn *conn)
+void ktls_send_reply(struct ktls_conn *conn)
 {
 	struct ktls_control *c = &conn->control;
 	ssize_t n;
@@ -47,119 +50,85 @@ static void send_reply(struct ktls_conn *conn)
 	pthread_mutex_unlock(&conn->lock);
 }
 
-/* 0: nothing was said, as at the end of file. */
-static uint8_t record_type(struct msghdr *msg)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
+/* ---- what stands in the way of data ---- */
 
-	if (c && c->cmsg_level == SOL_TLS && c->cmsg_type == TLS_GET_RECORD_TYPE)
-		return *CMSG_DATA(c);
-	return 0;
+#define TURN_MS		50	/* who wants to receive waits no longer for us to give way */
+#define DATAGRAM_MS	5	/* likewise, where nothing tells that there is something to receive */
+
+static int turn(struct ktls_conn *conn)
+{
+	int most = ktls_wire_is_datagram(&conn->wire) ? DATAGRAM_MS : TURN_MS;
+	int due = ktls_shadow_timeout(conn);
+
+	return due >= 0 && due < most ? due : most;
 }
 
-/* Where a control record goes on that finds a small buffer: of a datagram it comes but once. */
-#define SPILL	512
-
-struct received {
-	uint8_t type;
-	uint8_t *data;
-	size_t len;		/* of data */
-	size_t spill_len;	/* 0: a stream, where the rest comes next */
-	uint8_t spill[SPILL];
-};
-
-/* A count, of data and spill, or -errno. */
-static ssize_t receive(int fd, struct received *r, int flags)
+/* What ends the waiting: room for what waits to be sent, or for data, and these events. */
+static int wait_for_room(struct ktls_conn *conn, const struct ktls_wait *wait, short events)
 {
-	union type_cmsg control;
-	struct iovec iov[] = {
-		{ .iov_base = r->data, .iov_len = r->len },
-		{ .iov_base = r->spill, .iov_len = r->spill_len },
+	bool has_output = ktls_shadow_has_output(conn);
+	struct pollfd pfd[] = {
+		{ .fd = conn->fd, .events = (short)(events | (has_output ? 0 : POLLOUT)) },
+		{ .fd = has_output ? conn->wire.fd : -1, .events = POLLOUT },
 	};
-	struct msghdr msg = {
-		.msg_iov = iov, .msg_iovlen = r->spill_len ? 2 : 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	ssize_t n = recvmsg(fd, &msg, flags);
 
-	r->type = n < 0 ? 0 : record_type(&msg);
-	return n < 0 ? -errno : n;
+	return ktls_wait_poll(wait, pfd, 2, turn(conn));
 }
 
-static int take_control(struct ktls_conn *conn, struct received *r, size_t n)
+/* Receives for who waits to send. */
+static int receive_for_sender(struct ktls_conn *conn, const struct ktls_wait *wait)
 {
-	uint8_t whole[2 * SPILL];
+	int ret = ktls_kernel_hold(conn);
 
-	if (n <= r->len || r->len > SPILL)
-		return ktls_control_take(conn, r->type, r->data, n < r->len ? n : r->len);
-	memcpy(whole, r->data, r->len);
-	memcpy(whole + r->len, r->spill, n - r->len);
-	return ktls_control_take(conn, r->type, whole, n);
-}
-
-static int rx_failed(struct ktls_conn *conn, int ret, uint8_t alert, const char *sentence)
-{
-	ktls_control_reply(conn, ALERT_FATAL, alert);
-	send_reply(conn);
-	conn->rx_end = ret;
-	return ktls_fail(conn, -ret, "%s", sentence);
-}
-
-/* The record layer's errors are final; rfc5246 7.2.2: the peer is told. */
-static int explain_receive(struct ktls_conn *conn, int ret)
-{
-	switch (ret) {
-	case -EAGAIN:
-	case -EINTR:
+	if (ret != -EAGAIN)
 		return ret;
-	case -EBADMSG:
-		return rx_failed(conn, ret, SSL_AD_BAD_RECORD_MAC,
-				 "a record failed authentication: damaged or forged on its way");
-	case -EMSGSIZE:
-		return rx_failed(conn, ret, SSL_AD_RECORD_OVERFLOW,
-				 "the peer sent a record longer than TLS allows");
-	case -EINVAL:
-		return rx_failed(conn, ret, SSL_AD_PROTOCOL_VERSION,
-				 "the peer sent a record of another TLS version");
-	case -ECONNRESET:
-		return ktls_fail(conn, ECONNRESET, "the peer reset the connection");
-	case -ENOTCONN:
-		if (conn->displaced)
-			return ktls_fail(conn, ECONNRESET, "the peer has begun a new connection");
-		/* fallthrough */
-	default:
-		return ktls_fail(conn, -ret, "receiving: %s", strerror(-ret));
-	}
+	/* One of datagrams that waits for a key says all the time that it can be read. */
+	return wait_for_room(conn, wait, ktls_wire_is_datagram(&conn->wire) ? 0 : POLLIN);
 }
 
-static ssize_t kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
+/* The data is for plain readers; what is beside it is enough for us. */
+static int attend_for_sender(struct ktls_conn *conn, const struct ktls_wait *wait)
 {
-	bool datagrams = ktls_wire_is_datagram(&conn->wire);
-	struct received r = { .data = data, .len = len, .spill_len = datagrams ? SPILL : 0 };
-	ssize_t n;
+	int ret = conn->keeper ? 0 : ktls_attend(conn);
+
+	if (!ret && atomic_load(&conn->shadow_busy))
+		ret = wait_for_room(conn, wait, conn->keeper ? 0 : POLLPRI);
+	return ret;
+}
+
+/*
+ * What waits to be sent needs room, whoever receives; what the peer has to do somebody has to
+ * receive, and what it does not do in time nobody else may notice. 0: look again; -errno.
+ */
+static int wait_turn(struct ktls_conn *conn, const struct ktls_wait *wait)
+{
 	int ret;
 
-	for (;;) {
-		send_reply(conn);
-		n = receive(conn->fd, &r, flags);
-		if (n < 0)
-			return explain_receive(conn, (int)n);
-		/* An empty datagram is not the end. */
-		if (r.type == RECORD_DATA && !n && datagrams)
-			continue;
-		if (r.type == RECORD_DATA || !r.type)
-			break;
-		ret = take_control(conn, &r, (size_t)n);
-		if (ret) {
-			send_reply(conn);
-			conn->rx_end = ret;
-			return ret < 0 ? ret : 0;
-		}
+	if (conn->queued)
+		return attend_for_sender(conn, wait);
+	if (conn->rx_end > 0 || pthread_mutex_trylock(&conn->receiver))
+		return wait_for_room(conn, wait, 0);
+	ret = receive_for_sender(conn, wait);
+	pthread_mutex_unlock(&conn->receiver);
+	return ret;
+}
+
+/* New keys are due before the next data: 0 when they are in. */
+static int clear_way(struct ktls_conn *conn, int flags)
+{
+	int ret = ktls_shadow_push(conn);
+	struct ktls_wait wait;
+
+	ktls_wait_begin(&wait, conn, SO_SNDTIMEO, flags);
+	while (atomic_load(&conn->shadow_busy) && (!ret || ret == -EAGAIN)) {
+		if (!ktls_may_wait(conn, flags))
+			return -EAGAIN;
+		ret = wait_turn(conn, &wait);
+		if (ret)
+			return ret;
+		ret = ktls_shadow_push(conn);
 	}
-	conn->control.in_a_row = 0;
-	if (!n)
-		conn->rx_end = 1;
-	return (size_t)n < len ? n : (ssize_t)len;
+	return ret;
 }
 
 static int explain_send(struct ktls_conn *conn, int err)
@@ -184,8 +153,13 @@ static int explain_send(struct ktls_conn *conn, int err)
 
 static ssize_t kernel_send(struct ktls_conn *conn, const void *data, size_t len, int flags)
 {
-	ssize_t n = send(conn->fd, data, len, flags | MSG_NOSIGNAL);
+	ssize_t n;
 
+	ktls_rekey_count(conn, &conn->rekeying.tx, len);
+	n = clear_way(conn, flags);
+	if (n)
+		return n;
+	n = send(conn->fd, data, len, flags | MSG_NOSIGNAL);
 	return n < 0 ? explain_send(conn, errno) : n;
 }
 
@@ -214,8 +188,13 @@ static ssize_t quiet_sendfile(int out, int in, off_t *offset, size_t len)
 
 static ssize_t kernel_sendfile(struct ktls_conn *conn, int fd, off_t *offset, size_t len)
 {
-	ssize_t n = quiet_sendfile(conn->fd, fd, offset, len);
+	ssize_t n;
 
+	ktls_rekey_count(conn, &conn->rekeying.tx, len);
+	n = clear_way(conn, 0);
+	if (n)
+		return n;
+	n = quiet_sendfile(conn->fd, fd, offset, len);
 	/* A file that cannot be spliced, as some of /proc. */
 	if (n == -EINVAL)
 		return ktls_copy_file(conn, fd, offset, len);
@@ -224,8 +203,7 @@ static ssize_t kernel_sendfile(struct ktls_conn *conn, int fd, off_t *offset, si
 
 static size_t kernel_pending(const struct ktls_conn *conn)
 {
-	(void)conn;
-	return 0;
+	return conn->held_bytes;
 }
 
 static size_t kernel_payload_max(const struct ktls_conn *conn)
@@ -240,8 +218,7 @@ static size_t kernel_payload_max(const struct ktls_conn *conn)
 
 static int kernel_flush(struct ktls_conn *conn)
 {
-	(void)conn;
-	return 0;
+	return ktls_shadow_run(conn);
 }
 
 static int kernel_truncated(const struct ktls_conn *conn)
@@ -249,6 +226,8 @@ static int kernel_truncated(const struct ktls_conn *conn)
 	struct ktls_info info = { 0 };
 	socklen_t len = sizeof(info);
 
+	if (conn->rx_end < 0)
+		return 1;
 	if (getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
 		return 0;
 	return !!(info.flags & (KTLS_F_TRUNCATED | KTLS_F_TRUNCATED_RECORD));
@@ -256,8 +235,9 @@ static int kernel_truncated(const struct ktls_conn *conn)
 
 static int kernel_shutdown(struct ktls_conn *conn)
 {
-	send_reply(conn);
+	ktls_send_reply(conn);
 	conn->tx_closed = true;
+	ktls_shadow_end(conn);
 	/* A close_notify behind a fatal alert is one record too many: ktls_close sends the FIN. */
 	if (conn->rx_end < 0)
 		return 0;
@@ -268,7 +248,7 @@ static int kernel_shutdown(struct ktls_conn *conn)
 
 const struct ktls_path ktls_kernel_path = {
 	.send = kernel_send,
-	.recv = kernel_recv,
+	.recv = ktls_kernel_recv,
 	.sendfile = kernel_sendfile,
 	.pending = kernel_pending,
 	.payload_max = kernel_payload_max,

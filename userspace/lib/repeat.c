@@ -6,6 +6,7 @@
 #include "conn.h"
 #include "datagram.h"
 #include "dtls.h"
+#include "shadow.h"
 
 #define VERIFY_DATA_MAX	64
 
@@ -43,7 +44,8 @@ void ktls_repeat_flight(struct ktls_conn *conn)
 {
 	uint8_t finished[DTLS_MESSAGE_HEADER + VERIFY_DATA_MAX];
 
-	if (!ktls_flight_may_repeat(&conn->wire.flight))
+	/* Since a renegotiation it is OpenSSL's to repeat, which does. */
+	if (conn->shadow->renegotiated || !ktls_flight_may_repeat(&conn->wire.flight))
 		return;
 	send_plain(conn);
 	(void)ktls_send_record(conn->fd, RECORD_HANDSHAKE, finished, make_finished(conn, finished),

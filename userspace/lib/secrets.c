@@ -11,11 +11,13 @@
 #include <linux/ktls.h>
 
 #include "secrets.h"
+#include "traffic.h"
 
 #define MASTER_SECRET	48
 #define RANDOM		32
 #define LABEL		"key expansion"
 #define LABEL_LEN	(sizeof(LABEL) - 1)
+#define TRAFFIC_KEY_MAX	32
 #define KEY_BLOCK_MAX	(2 * (32 + 12))
 
 #define EXPLICIT_NONCE_CIPHER(nid_, type_, struct_) {				\
@@ -53,7 +55,8 @@ static const struct ktls_cipher ciphers[] = {
 /* OpenSSL's NID of CCM with an 8-byte tag is that of CCM with 16; the name differs. */
 static bool has_short_tag(const SSL_CIPHER *cipher)
 {
-	return strstr(SSL_CIPHER_get_name(cipher), "CCM8") != NULL;
+	return strstr(SSL_CIPHER_get_name(cipher), "CCM8") ||
+	       strstr(SSL_CIPHER_get_name(cipher), "CCM_8");
 }
 
 const struct ktls_cipher *ktls_cipher_find(const SSL_CIPHER *cipher)
@@ -127,12 +130,52 @@ static void fill_key(uint16_t version, const struct ktls_cipher *cipher,
 		ktls_flow_next_nonce(flow, at + cipher->nonce);
 }
 
+/* rfc8446 5.3: the whole nonce is static, whatever the cipher calls its parts. */
+static int fill_traffic_key(const EVP_MD *md, const struct ktls_cipher *cipher,
+			    const struct ktls_traffic_secret *secret, union ktls_key *out)
+{
+	uint8_t *at = (uint8_t *)out, key[TRAFFIC_KEY_MAX], iv[TRAFFIC_IV];
+	int ret = secret->len ? ktls_traffic_key(md, secret, key, cipher->key_size, iv) : -EPROTO;
+
+	memset(out, 0, sizeof(*out));
+	out->info.version = TLS_1_3_VERSION;
+	out->info.cipher_type = cipher->type;
+	if (!ret) {
+		memcpy(at + cipher->key, key, cipher->key_size);
+		memcpy(at + cipher->fixed, iv, cipher->fixed_size);
+		memcpy(at + cipher->nonce, iv + cipher->fixed_size, cipher->nonce_size);
+	}
+	OPENSSL_cleanse(key, sizeof(key));
+	OPENSSL_cleanse(iv, sizeof(iv));
+	return ret;
+}
+
+static int derive_traffic(SSL *ssl, const struct ktls_flow *tx, const struct ktls_flow *rx,
+			  struct ktls_keys *keys)
+{
+	const EVP_MD *md = SSL_CIPHER_get_handshake_digest(SSL_get_current_cipher(ssl));
+	const struct ktls_traffic *traffic = ktls_traffic_of(ssl);
+	int ours = SSL_is_server(ssl) ? TRAFFIC_SERVER : TRAFFIC_CLIENT;
+	int ret;
+
+	if (!traffic || !md)
+		return -EPROTO;
+	ret = fill_traffic_key(md, keys->cipher, &traffic->secret[ours], &keys->tx);
+	if (!ret)
+		ret = fill_traffic_key(md, keys->cipher, &traffic->secret[!ours], &keys->rx);
+	ktls_flow_rec_seq(tx, (uint8_t *)&keys->tx + keys->cipher->rec_seq);
+	ktls_flow_rec_seq(rx, (uint8_t *)&keys->rx + keys->cipher->rec_seq);
+	return ret;
+}
+
 /* 0: one whose keys are made in another way. */
 static uint16_t kernel_version(const SSL *ssl)
 {
 	switch (SSL_version(ssl)) {
 	case TLS1_2_VERSION:
 		return TLS_1_2_VERSION;
+	case TLS1_3_VERSION:
+		return TLS_1_3_VERSION;
 	case DTLS1_2_VERSION:
 		return DTLS_1_2_VERSION;
 	default:
@@ -152,6 +195,9 @@ int ktls_secrets_derive(SSL *ssl, const struct ktls_flow *tx, const struct ktls_
 
 	if (!cipher || !version)
 		return -EOPNOTSUPP;
+	keys->cipher = cipher;
+	if (version == TLS_1_3_VERSION)
+		return derive_traffic(ssl, tx, rx, keys);
 	ret = make_key_block(ssl, block, 2U * (cipher->key_size + cipher->fixed_size));
 	if (ret)
 		return ret;
@@ -162,7 +208,6 @@ int ktls_secrets_derive(SSL *ssl, const struct ktls_flow *tx, const struct ktls_
 	fixed[1] = fixed[0] + cipher->fixed_size;
 	fill_key(version, cipher, tx, key[ours], fixed[ours], &keys->tx);
 	fill_key(version, cipher, rx, key[!ours], fixed[!ours], &keys->rx);
-	keys->cipher = cipher;
 	OPENSSL_cleanse(block, sizeof(block));
 	return 0;
 }

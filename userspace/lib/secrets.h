@@ -41,9 +41,10 @@ struct ktls_keys {
 const struct ktls_cipher *ktls_cipher_find(const SSL_CIPHER *cipher);
 
 /*
- * Derives both directions' keys from the connection's TLS 1.2 or DTLS 1.2 session; tx and rx say where
- * each direction stands. 0, -EOPNOTSUPP (another version or cipher), -EPROTO (OpenSSL
- * failed: its error queue says why). Wipe *keys with OPENSSL_cleanse.
+ * Derives both directions' keys: of TLS 1.2 and DTLS 1.2 from the session, of TLS 1.3 from the
+ * traffic secrets; tx and rx say where each direction stands. 0, -EOPNOTSUPP (another version or
+ * cipher), -EPROTO (OpenSSL failed: its error queue says why; or it has not told the secrets).
+ * Wipe *keys with OPENSSL_cleanse.
  */
 int ktls_secrets_derive(SSL *ssl, const struct ktls_flow *tx, const struct ktls_flow *rx,
 			struct ktls_keys *keys);

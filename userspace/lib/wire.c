@@ -8,6 +8,7 @@
 
 #include <openssl/crypto.h>
 
+#include "shim.h"
 #include "wire.h"
 
 static const struct ktls_wire_kind stream_kind;
@@ -57,9 +58,18 @@ void ktls_wire_free(struct ktls_wire *wire)
 {
 	ktls_wire_end(wire);
 	ktls_flight_free(&wire->flight);
+	ktls_shim_free(wire->shim);
+	wire->shim = NULL;
 	if (wire->fd >= 0 && !wire->shared)
 		close(wire->fd);
 	wire->fd = -1;
+}
+
+int ktls_wire_restart(struct ktls_wire *wire)
+{
+	if (!wire->in)
+		wire->in = malloc(WIRE_BUFFER);
+	return wire->in ? 0 : -ENOMEM;
 }
 
 bool ktls_wire_is_datagram(const struct ktls_wire *wire)
@@ -84,7 +94,8 @@ int ktls_wire_flush(struct ktls_wire *wire, int flags)
 
 bool ktls_wire_has_output(const struct ktls_wire *wire)
 {
-	return BIO_ctrl_pending(wire->wbio) > 0;
+	return BIO_ctrl_pending(wire->wbio) > 0 ||
+	       (wire->shim && wire->shim->sent < wire->shim->len);
 }
 
 /* ---- streams ---- */
@@ -138,11 +149,44 @@ static int feed(struct ktls_wire *wire)
 	if (!len)
 		return -EAGAIN;
 	wire->unframed = wire->unframed || !looks_like_record(record);
+	if (wire->shim) {
+		wire->start += len;
+		return ktls_shim_in(wire->shim, wire->rbio, record, len);
+	}
 	if (BIO_write(wire->rbio, record, (int)len) != (int)len)
 		return -ENOMEM;
 	ktls_flow_feed(&wire->rx, record, len);
 	wire->start += len;
 	return 0;
+}
+
+void ktls_wire_count(struct ktls_wire *wire)
+{
+	char *data;
+	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
+
+	ktls_flow_feed(&wire->tx, (uint8_t *)data + wire->counted, len - wire->counted);
+	wire->counted = len;
+}
+
+/* What OpenSSL writes meanwhile stays with it, so that no more waits than it would. */
+static int flush_shim(struct ktls_wire *wire, int flags)
+{
+	struct ktls_shim *shim = wire->shim;
+	ssize_t n;
+	int ret;
+
+	do {
+		while (shim->sent < shim->len) {
+			n = send(wire->fd, shim->text + shim->sent, shim->len - shim->sent,
+				 flags | MSG_NOSIGNAL);
+			if (n < 0)
+				return -errno;
+			shim->sent += (size_t)n;
+		}
+		ret = ktls_shim_out(shim, wire->wbio);
+	} while (!ret && shim->len);
+	return ret;
 }
 
 static int flush(struct ktls_wire *wire, int flags)
@@ -151,8 +195,9 @@ static int flush(struct ktls_wire *wire, int flags)
 	size_t len = (size_t)BIO_get_mem_data(wire->wbio, &data);
 	ssize_t n;
 
-	ktls_flow_feed(&wire->tx, (uint8_t *)data + wire->counted, len - wire->counted);
-	wire->counted = len;
+	if (wire->shim)
+		return flush_shim(wire, flags);
+	ktls_wire_count(wire);
 	while (wire->sent < len) {
 		n = send(wire->fd, data + wire->sent, len - wire->sent,
 			 flags | MSG_NOSIGNAL);

@@ -35,6 +35,7 @@ static inline size_t record_body_len(const uint8_t header[FLOW_HEADER])
 #define WIRE_BUFFER			(RECORD_MAX + 16384)
 
 struct ktls_wire;
+struct ktls_shim;
 
 /* What a stream and datagrams do differently. */
 struct ktls_wire_kind {
@@ -56,6 +57,7 @@ struct ktls_wire {
 	size_t sent;		/* of what wbio holds */
 	size_t counted;		/* of what wbio holds, by tx */
 	bool eof;
+	struct ktls_shim *shim;	/* between fd and OpenSSL; NULL: what passes is the same */
 	bool unframed;		/* what came is not TLS records: all goes to OpenSSL */
 	/* Datagrams: */
 	bool shared;		/* fd is a listener's, who puts into `in` what comes from the peer */
@@ -77,6 +79,8 @@ int ktls_wire_init_shared(struct ktls_wire *wire, int fd);
 void ktls_wire_end(struct ktls_wire *wire);
 /* ktls_wire_end, and closes the duplicate. */
 void ktls_wire_free(struct ktls_wire *wire);
+/* The buffers again, after ktls_wire_end: 0 or -ENOMEM. */
+int ktls_wire_restart(struct ktls_wire *wire);
 bool ktls_wire_is_datagram(const struct ktls_wire *wire);
 
 /* Reads what TCP has: its length, 0 at the end of the stream, or -errno. UDP: a datagram. */
@@ -85,6 +89,8 @@ ssize_t ktls_wire_fill(struct ktls_wire *wire, int flags);
 size_t ktls_wire_record(const struct ktls_wire *wire);
 /* Gives OpenSSL one record. 0, -EAGAIN when none is there as a whole, -ENOMEM. */
 int ktls_wire_feed(struct ktls_wire *wire);
+/* A stream: notes the records that OpenSSL has written, before they are sent. */
+void ktls_wire_count(struct ktls_wire *wire);
 /* Sends what OpenSSL wrote. 0: all of it; -EAGAIN, -EINTR, ...: call again. */
 int ktls_wire_flush(struct ktls_wire *wire, int flags);
 bool ktls_wire_has_output(const struct ktls_wire *wire);

@@ -75,11 +75,22 @@ static void check_reset(void)
 	link_close(&l);
 }
 
+/* Programs that set SSL_OP_NO_RENEGOTIATION are left alone with it. */
+static void refuse_renegotiation(int we_serve)
+{
+	SSL_CTX *ours = we_serve ? l.ctx.server_ctx : l.ctx.client_ctx;
+
+	SSL_CTX_clear_options(l.ctx.server_ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_clear_options(l.ctx.client_ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_options(ours, SSL_OP_NO_RENEGOTIATION);
+}
+
 static void check_client_renegotiates(void)
 {
 	char c;
 	ssize_t n;
 
+	refuse_renegotiation(1);
 	ok(!link_connect(&l, &suites[0], 1), "renegotiation: connected");
 	SSL_renegotiate(l.peer.ssl);
 	SSL_do_handshake(l.peer.ssl);
@@ -97,6 +108,7 @@ static void check_server_renegotiates(void)
 {
 	char c;
 
+	refuse_renegotiation(0);
 	ok(!link_connect(&l, &suites[0], 0), "HelloRequest: connected");
 	SSL_renegotiate(l.peer.ssl);
 	SSL_do_handshake(l.peer.ssl);

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <linux/ktls.h>
 
@@ -151,7 +152,7 @@ static void check_refusal(void)
 {
 	struct link l = { .tcp = -1 };
 	const struct suite cbc = { "ECDHE-RSA-AES128-SHA", 0 };
-	int ret;
+	int fd[2], ret;
 
 	ret = link_connect(&l, &cbc, 1);
 	ok(ret == -EOPNOTSUPP && strstr(ktls_error(l.ours), "cipher"), "require-kernel: %s",
@@ -160,10 +161,13 @@ static void check_refusal(void)
 	link_close(&l);
 
 	SSL_CTX_set_min_proto_version(l.ctx.server_ctx, TLS1_3_VERSION);
-	l.ours = ktls_new(l.ctx.server_ctx, 0, 1, NULL, KTLS_REQUIRE_KERNEL);
+	l.ours = make_tcp(fd) ? NULL : ktls_new(l.ctx.server_ctx, fd[0], 1, NULL,
+						 KTLS_REQUIRE_KERNEL);
 	ok(!l.ours == !(ktls_available(NULL) & KTLS_CAN_TLS13), "TLS 1.3 only: %s",
 	   ktls_last_error());
 	ktls_close(l.ours);
+	close(fd[0]);
+	close(fd[1]);
 	pair_free(&l.ctx);
 }
 

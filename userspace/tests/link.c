@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -11,6 +12,8 @@
 
 #include "link.h"
 
+#define BACKLOG_MAX	(1 << 18)	/* bytes that wait for the peer's OpenSSL */
+
 const struct suite suites[4] = {
 	{ "ECDHE-RSA-AES128-GCM-SHA256", 0 },
 	{ "ECDHE-RSA-AES256-GCM-SHA384", 0 },
@@ -18,10 +21,18 @@ const struct suite suites[4] = {
 	{ "ECDHE-ECDSA-AES128-CCM", 1 },
 };
 
+const char *const suites13[4] = {
+	"TLS_AES_128_GCM_SHA256",
+	"TLS_AES_256_GCM_SHA384",
+	"TLS_CHACHA20_POLY1305_SHA256",
+	"TLS_AES_128_CCM_SHA256",
+};
+
 static int connect_to(int listener, int fd[2])
 {
 	struct sockaddr_in addr = { .sin_family = AF_INET };
 	socklen_t len = sizeof(addr);
+	int one = 1;
 
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	if (bind(listener, (struct sockaddr *)&addr, sizeof(addr)) || listen(listener, 1) ||
@@ -31,6 +42,8 @@ static int connect_to(int listener, int fd[2])
 	if (connect(fd[0], (struct sockaddr *)&addr, sizeof(addr)))
 		return -errno;
 	fd[1] = accept(listener, NULL, NULL);
+	setsockopt(fd[0], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd[1], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	fcntl(fd[0], F_SETFL, O_NONBLOCK);
 	fcntl(fd[1], F_SETFL, O_NONBLOCK);
 	return fd[1] < 0 ? -errno : 0;
@@ -74,12 +87,17 @@ void peer_flush(struct peer *peer, size_t len)
 		printf("# the peer could not send %d bytes\n", n);
 }
 
+/*
+ * A sender may be faster than we are, for as long as we take all: on a busy machine who reads
+ * beside him does not get his turn, for both lock the same TCP socket.
+ */
 void peer_fill(struct peer *peer)
 {
 	char buf[16384];
-	ssize_t n;
+	ssize_t n = 1;
 
-	while ((n = recv(peer->fd, buf, sizeof(buf), 0)) > 0)
+	while (BIO_ctrl_pending(peer->rbio) < BACKLOG_MAX &&
+	       (n = recv(peer->fd, buf, sizeof(buf), 0)) > 0)
 		BIO_write(peer->rbio, buf, (int)n);
 	/* Without more to come SSL_read shall say so rather than want more. */
 	if (!n)
@@ -116,7 +134,12 @@ int link_open(struct link *l, const struct suite *suite, int we_serve, SSL_SESSI
 		pair_init(&l->ctx, suite->name, suite->ec);
 	ours = we_serve ? l->ctx.server_ctx : l->ctx.client_ctx;
 	theirs = we_serve ? l->ctx.client_ctx : l->ctx.server_ctx;
-	SSL_CTX_set_max_proto_version(theirs, TLS1_2_VERSION);
+	SSL_CTX_set_max_proto_version(theirs, l->tls13 ? 0 : TLS1_2_VERSION);
+	SSL_CTX_set_max_proto_version(ours, 0);
+	if (l->tls13) {
+		SSL_CTX_set_ciphersuites(ours, suites13[suite - suites]);
+		SSL_CTX_set_ciphersuites(theirs, suites13[suite - suites]);
+	}
 	ret = make_tcp(fd);
 	if (ret)
 		return ret;
