@@ -83,8 +83,9 @@ int ktls_step(struct ktls_conn *conn);
 short ktls_events(const struct ktls_conn *conn);
 /*
  * When there is something to be done unless an event comes before, milliseconds: a flight of DTLS
- * goes again, in the handshake or while keys change: ktls_step then (or ktls_attend). -1: no
- * such time.
+ * goes again, in the handshake or while keys change, or the peer has had time enough for its part;
+ * for who attends also the limits of ktls_rekey_after: ktls_step then (or ktls_attend). -1: no such
+ * time.
  */
 int ktls_timeout(const struct ktls_conn *conn);
 /* ktls_step and poll(2) until done; timeout_ms -1: no limit. -ETIMEDOUT. */
@@ -138,7 +139,10 @@ ssize_t ktls_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
 ssize_t ktls_sendfile(struct ktls_conn *conn, int file_fd, off_t *offset, size_t len);
 /* The longest payload that one record takes now; DTLS: that fits the path, longer: -EMSGSIZE. */
 size_t ktls_payload_max(const struct ktls_conn *conn);
-/* Bytes that ktls_recv returns without polling: in userspace, or received while keys changed. */
+/*
+ * Bytes that ktls_recv returns without polling: in userspace, or received while keys changed by who
+ * sends, of which poll(2) of ktls_fd() does not tell.
+ */
 size_t ktls_pending(const struct ktls_conn *conn);
 int ktls_truncated(const struct ktls_conn *conn);
 
@@ -148,10 +152,12 @@ int ktls_truncated(const struct ktls_conn *conn);
  * it is begun, and goes on in the calls that send and receive: in a renegotiation sending waits,
  * and who sends alone (blocking) receives too, for others to get with ktls_recv. -EOPNOTSUPP: the
  * peer does not, or the program (SSL_OP_NO_RENEGOTIATION) or userspace cannot; the connection goes
- * on with its keys, as it does when the peer refuses later.
+ * on with its keys, as it does when the peer refuses later. -EAGAIN: a client's certificate is on its
+ * way (TLS 1.3). A peer that does not go on with its handshake for a minute: -ETIMEDOUT, of the calls
+ * that send and receive.
  */
 int ktls_rekey(struct ktls_conn *conn);
-/* 1 while one is under way, or the peer has not answered ours. */
+/* 1 while one is under way; of a KeyUpdate until ours is sent. */
 int ktls_rekeying(struct ktls_conn *conn);
 /*
  * ktls_rekey by itself as soon as keys have protected so many bytes or records of one direction,
@@ -167,7 +173,8 @@ int ktls_rekey_after(struct ktls_conn *conn, uint64_t bytes, uint64_t records,
  * library takes care of them as long as the connection lives (ktls_keep), or the program's event
  * loop does: it calls ktls_attend once at first and then whenever poll(2) says POLLPRI, or after
  * ktls_timeout() milliseconds. ktls_attend never waits. 0, or -errno: the connection has
- * failed, and readers see its end. While keys change, writers wait as if there were no room.
+ * failed, and readers and writers see its end. While keys change, writers wait as if there were no
+ * room.
  */
 int ktls_keep(struct ktls_conn *conn);
 int ktls_attend(struct ktls_conn *conn);
@@ -175,7 +182,8 @@ int ktls_attend(struct ktls_conn *conn);
 /*
  * TLS: takes a live connection out of the kernel, between two records, and goes on in userspace;
  * ktls_reattach gives it to the kernel again. Data is neither lost nor sent twice; ktls_fd()
- * becomes -1, and another one. Nobody else may use the connection meanwhile. 0: it is there (or was);
+ * becomes -1, and another one. Nobody else may use the connection meanwhile, and who reads for himself
+ * calls ktls_keep or ktls_attend anew. 0: it is there (or was);
  * -EAGAIN: keys are changing, or a record is half sent: later; else -errno, and it is where it was.
  */
 int ktls_detach(struct ktls_conn *conn);

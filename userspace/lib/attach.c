@@ -204,7 +204,9 @@ int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys)
 		close(conn->fd);
 		conn->fd = -1;
 	}
-	if (ret)
-		ktls_shadow_free(conn);
+	if (!ret)
+		return 0;
+	ktls_shadow_free(conn);
+	SSL_set_options(conn->ssl, SSL_OP_NO_RENEGOTIATION);
 	return ret;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Handshakes and updates that we begin, and what has to be sent again. */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 #include <openssl/err.h>
@@ -18,6 +19,7 @@
 
 /* When somebody else writes, we look for room so often: no event tells us of it. */
 #define ROOM_MS			5
+#define LOOK_MS			1000
 
 static int settle(struct ktls_conn *conn, int ret)
 {
@@ -59,6 +61,7 @@ static int ask_client(struct ktls_conn *conn)
 
 	insist(conn);
 	s->asked = true;
+	ktls_shadow_grant(conn);
 	if (!ktls_shadow_is_dtls(conn))
 		return ktls_output_queue(conn, ITEM_RECORD, RECORD_HANDSHAKE, request, sizeof(request));
 	s->asks = 1;
@@ -80,11 +83,9 @@ static int ask_again(struct ktls_conn *conn)
 	return 0;
 }
 
-/* The peer has not answered for minutes: in the middle of a handshake nobody knows its keys. */
-static int give_up(struct ktls_conn *conn)
+/* The peer has not answered for so long: in the middle of a handshake nobody knows its keys. */
+static int give_up(struct ktls_conn *conn, int ret)
 {
-	int ret = ktls_fail_ssl(conn);
-
 	conn->shadow->retired = true;
 	conn->rx_end = ret;
 	conn->tx_closed = true;
@@ -96,13 +97,45 @@ static int repeat_flight(struct ktls_conn *conn)
 {
 	struct timeval left;
 
-	if (ktls_shadow_is_dtls(conn) && conn->shadow->asked)
+	if (conn->shadow->asked)
 		return ask_again(conn);
-	if (!ktls_shadow_is_dtls(conn) || !conn->shadow->shaking ||
+	if (!conn->shadow->shaking ||
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1 || left.tv_sec || left.tv_usec)
 		return 0;
 	ERR_clear_error();
-	return DTLSv1_handle_timeout(conn->ssl) < 0 ? give_up(conn) : 0;
+	return DTLSv1_handle_timeout(conn->ssl) < 0 ? give_up(conn, ktls_fail_ssl(conn)) : 0;
+}
+
+/* The answer may lie behind data that nobody has read. */
+static bool has_input(const struct ktls_conn *conn)
+{
+	struct pollfd pfd = { .fd = conn->fd, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLIN;
+}
+
+/* A client may ignore a HelloRequest (rfc5246 7.4.1.1); nobody the rest of a handshake. */
+static int mind_deadline(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	if (!(s->asked || s->shaking) || ktls_now_ms() < s->deadline_ms)
+		return 0;
+	if (!s->shaking) {
+		s->asked = false;
+		ktls_rekey_refused(conn);
+		return 0;
+	}
+	if (!has_input(conn))
+		return give_up(conn, ktls_fail(conn, ETIMEDOUT,
+					       "the peer does not go on with its handshake"));
+	s->deadline_ms = ktls_now_ms() + LOOK_MS;
+	return 0;
+}
+
+static int mind_time(struct ktls_conn *conn)
+{
+	return ktls_shadow_is_dtls(conn) ? repeat_flight(conn) : mind_deadline(conn);
 }
 
 int ktls_shadow_run(struct ktls_conn *conn)
@@ -112,7 +145,7 @@ int ktls_shadow_run(struct ktls_conn *conn)
 	if (!conn->shadow)
 		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = repeat_flight(conn);
+	ret = mind_time(conn);
 	if (!ret && !conn->shadow->retired && conn->rx_end >= 0)
 		ret = ktls_shadow_go_on(conn);
 	ret = settle(conn, ret);
@@ -128,7 +161,7 @@ int ktls_shadow_push(struct ktls_conn *conn)
 	    !(atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed)))
 		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = settle(conn, repeat_flight(conn));
+	ret = settle(conn, mind_time(conn));
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }
@@ -145,23 +178,37 @@ bool ktls_shadow_has_output(struct ktls_conn *conn)
 	return ret;
 }
 
+static int time_until(int64_t when_ms)
+{
+	int64_t wait = when_ms - ktls_now_ms();
+
+	return wait < 0 ? 0 : (int)wait;
+}
+
+static int until_deadline(const struct ktls_conn *conn)
+{
+	int wait = time_until(conn->shadow->deadline_ms);
+
+	/* Beside plain readers nobody else notices the peer's end. */
+	return conn->shadow->shaking && conn->queued && wait > LOOK_MS ? LOOK_MS : wait;
+}
+
 /* The lock is held. */
 static int next_repeat(const struct ktls_conn *conn)
 {
 	const struct ktls_shadow *s = conn->shadow;
 	struct timeval left;
-	int64_t wait;
 
 	/* A loop that waits for what the kernel delivers would not hear of room either. */
 	if (s->queue.first)
 		return ROOM_MS;
-	if (!ktls_shadow_is_dtls(conn))
+	if (!s->asked && !s->shaking)
 		return -1;
-	if (s->asked) {
-		wait = s->ask_again_ms - ktls_now_ms();
-		return wait < 0 ? 0 : (int)wait;
-	}
-	if (s->shaking && DTLSv1_get_timeout(conn->ssl, &left) == 1)
+	if (!ktls_shadow_is_dtls(conn))
+		return until_deadline(conn);
+	if (s->asked)
+		return time_until(s->ask_again_ms);
+	if (DTLSv1_get_timeout(conn->ssl, &left) == 1)
 		return (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
 	return -1;
 }
@@ -183,6 +230,9 @@ static int renegotiate(struct ktls_conn *conn)
 {
 	int ret;
 
+	if (conn->shadow->cannot)
+		return ktls_fail(conn, EOPNOTSUPP,
+				 "this af_ktls has no KTLS_PAUSE, which a renegotiation needs: load a newer one");
 	if (conn->shadow->refuses)
 		return ktls_fail(conn, EOPNOTSUPP,
 				 "SSL_OP_NO_RENEGOTIATION is set: TLS 1.2 has no other way to other keys");
@@ -206,7 +256,7 @@ static int renegotiate(struct ktls_conn *conn)
 static int update_key(struct ktls_conn *conn)
 {
 	/* One that waits to be sent is as good. */
-	if (conn->shadow->queue.first)
+	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
 		return 0;
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
@@ -219,6 +269,10 @@ int ktls_shadow_rekey(struct ktls_conn *conn)
 	int ret;
 
 	pthread_mutex_lock(&conn->shadow_lock);
+	if (ktls_shadow_is_tls13(conn) && SSL_in_init(conn->ssl)) {
+		pthread_mutex_unlock(&conn->shadow_lock);
+		return ktls_fail(conn, EAGAIN, "the client's certificate is on its way");
+	}
 	ret = ktls_shadow_is_tls13(conn) ? update_key(conn) : renegotiate(conn);
 	ret = settle(conn, ret);
 	/* One that waits for room is on its way too. */

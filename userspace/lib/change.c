@@ -38,6 +38,13 @@ static int update_secret(struct ktls_conn *conn, int whose)
 	return ret ? ktls_fail(conn, -ret, "OpenSSL does not derive the next key") : 0;
 }
 
+/* A derivation that fails may have got half way. */
+static int forget(struct ktls_keys *keys, int ret)
+{
+	OPENSSL_cleanse(keys, sizeof(*keys));
+	return ret;
+}
+
 /* The key that what OpenSSL writes from here on is sealed with. */
 int ktls_change_tx(struct ktls_conn *conn)
 {
@@ -50,7 +57,7 @@ int ktls_change_tx(struct ktls_conn *conn)
 	if (!ret)
 		ret = derive(conn, &s->tx, &s->rx, &keys);
 	if (ret)
-		return ret;
+		return forget(&keys, ret);
 	s->tx_before = s->tx;
 	ktls_half_set(&s->tx, keys.cipher, &keys.tx);
 	if (!ktls_queue_add(&s->queue, ITEM_KEY, 0, &keys.tx, keys.cipher->info_size))
@@ -70,7 +77,7 @@ int ktls_change_rx(struct ktls_conn *conn)
 	if (!ret)
 		ret = derive(conn, &s->tx, &s->rx, &keys);
 	if (ret)
-		return ret;
+		return forget(&keys, ret);
 	ktls_half_set(&s->rx, keys.cipher, &keys.rx);
 	if (setsockopt(conn->fd, SOL_TLS, TLS_RX, &keys.rx, keys.cipher->info_size))
 		ret = ktls_fail(conn, errno, "the kernel does not take the peer's new key: %s",

@@ -51,15 +51,17 @@ struct ktls_control {
 	uint8_t message[4];		/* type and 24-bit length */
 	size_t message_len;
 	size_t message_left;
-	struct ktls_budget budget;	/* control records since the last data */
+	struct ktls_budget budget;	/* control records since the last data, ... */
+	atomic_bool has_data;		/* ... of which there was some */
+	uint64_t data_records;		/* as the kernel counts, when somebody looked */
 	uint8_t reply[2];		/* an alert that is to be sent; lock */
 	bool has_reply;			/* lock */
 };
 
 /* When to rekey without being asked; 0: never for that reason. */
 struct ktls_limits {
-	uint64_t bytes, records;	/* of either direction */
-	int64_t ms;
+	atomic_ullong bytes, records;	/* of either direction */
+	atomic_llong ms;
 };
 
 /* What has passed since the last key, as far as the library's own calls go. */
@@ -72,7 +74,7 @@ struct ktls_rekeying {
 	struct ktls_usage tx, rx;
 	atomic_llong since_ms;		/* of the present keys */
 	atomic_ullong ask_at;		/* records, when to ask the kernel what is left */
-	/* The kernel's counts when the keys were new, of who calls ktls_rekey_check(). */
+	/* The kernel's counts when the keys were new, for ktls_rekey_check(); control_lock */
 	uint64_t base_bytes[2], base_records[2];
 	atomic_bool has_base;
 	atomic_bool refused;		/* by the peer */
@@ -117,12 +119,12 @@ struct ktls_conn {
 	struct ktls_rekeying rekeying;
 	struct ktls_peer peer;		/* once PHASE_OPEN */
 	pthread_mutex_t control_lock;	/* of control but for what lock guards */
-	bool queued;			/* control records go beside the data: keep.c */
+	atomic_bool queued;		/* control records go beside the data: keep.c */
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
 	pthread_mutex_t receiver;	/* of who receives, and of held and record */
 	struct ktls_held *held, **held_end;
-	size_t held_bytes;
+	size_t held_bytes, held_memory;
 	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */
 	size_t record_len;
 	struct ktls_control control;
@@ -193,6 +195,8 @@ int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data,
 void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len);
 /* Likewise by what the kernel has counted, for who does not use our calls. */
 void ktls_rekey_check(struct ktls_conn *conn);
+/* When that is to be done, milliseconds; -1: when something else happens. */
+int ktls_rekey_timeout(struct ktls_conn *conn);
 /* There are other keys; the peer does not want any. The shadow's lock is held. */
 void ktls_rekey_done(struct ktls_conn *conn);
 void ktls_rekey_refused(struct ktls_conn *conn);
@@ -206,18 +210,20 @@ ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int
 /* keep.c: ends the thread of ktls_keep(). */
 void ktls_keep_end(struct ktls_conn *conn);
 
-/* kernel.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
+/* receive.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
 ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);
-/* Sends an alert that is due, if there is room. */
+/* kernel.c: sends an alert that is due, if there is room. */
 void ktls_send_reply(struct ktls_conn *conn);
+/* receive.c: as ktls_recv. */
+ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags);
 /*
- * kernel.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a record
+ * receive.c: keeps received data for ktls_recv; false: no memory. ktls_kernel_hold receives a record
  * for that, without waiting: 0, -EAGAIN: there is none, -errno.
  */
 bool ktls_hold(struct ktls_conn *conn, const uint8_t *data, size_t len);
 int ktls_kernel_hold(struct ktls_conn *conn);
 ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len);
-/* kernel.c: frees what it has received for nobody. */
+/* receive.c: frees what it has received for nobody. */
 void ktls_kernel_forget(struct ktls_conn *conn);
 
 /* file.c: sendfile by reading and sending. */

@@ -30,6 +30,8 @@ static int refuse(struct ktls_conn *conn, uint8_t description, const char *sente
 /* Counts messages, not pieces: a reader with a small buffer gets many of one record. */
 static int count(struct ktls_conn *conn)
 {
+	if (atomic_exchange(&conn->control.has_data, false))
+		conn->control.budget.used = 0;
 	if (!ktls_budget_spend(&conn->control.budget, ktls_now_ms(), CONTROL_BURST,
 			       CONTROL_SECOND))
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
@@ -170,10 +172,13 @@ static int take_handshake(struct ktls_conn *conn, const uint8_t *data, size_t le
 /* Of TLS 1.2 and DTLS, in a renegotiation alone. */
 static int take_change(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
+	int ret;
+
 	if (!ktls_shadow_changes(conn))
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a ChangeCipherSpec that has no place here");
-	return ktls_shadow_take(conn, RECORD_CHANGE_CIPHER_SPEC, data, len);
+	ret = ktls_shadow_take(conn, RECORD_CHANGE_CIPHER_SPEC, data, len);
+	return ret ? ret : count(conn);
 }
 
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)

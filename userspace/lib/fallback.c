@@ -177,7 +177,7 @@ static int user_flush(struct ktls_conn *conn)
 
 static int user_truncated(const struct ktls_conn *conn)
 {
-	return conn->wire.eof && !(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN);
+	return conn->rx_end < 0 || (conn->wire.eof && !(SSL_get_shutdown(conn->ssl) & SSL_RECEIVED_SHUTDOWN));
 }
 
 static int user_shutdown(struct ktls_conn *conn)

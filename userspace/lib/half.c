@@ -243,8 +243,11 @@ ssize_t ktls_half_open(struct ktls_half *half, const uint8_t *record, size_t len
 	text = len - head - nonce - HALF_TAG;
 	make_nonce(&s, seq, record + head);
 	make_aad(&s, seq, record, text);
-	if (!decrypt(&s, record + head + nonce, (int)text, out))
+	if (!decrypt(&s, record + head + nonce, (int)text, out)) {
+		/* Whatever it is, nobody vouches for it. */
+		OPENSSL_cleanse(out, text);
 		return -EBADMSG;
+	}
 	*type = record[0];
 	n = is_tls13(half) ? strip(out, text, type) : (ssize_t)text;
 	if (n >= 0)

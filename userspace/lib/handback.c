@@ -194,6 +194,19 @@ int ktls_detach(struct ktls_conn *conn)
 
 /* ---- in ---- */
 
+/* OpenSSL answers a KeyUpdate with its next data, which goes by way of the kernel now. */
+static int pay_owed(struct ktls_conn *conn)
+{
+	if (SSL_version(conn->ssl) != TLS1_3_VERSION ||
+	    SSL_get_key_update_type(conn->ssl) == SSL_KEY_UPDATE_NONE)
+		return 0;
+	ERR_clear_error();
+	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
+	    SSL_do_handshake(conn->ssl) != 1)
+		return ktls_fail_ssl(conn);
+	return 0;
+}
+
 static int check_in(struct ktls_conn *conn)
 {
 	int ret;
@@ -204,14 +217,15 @@ static int check_in(struct ktls_conn *conn)
 		return refuse(conn, EOPNOTSUPP, "only what ktls_detach took is given again");
 	if (conn->rx_end || conn->tx_closed)
 		return refuse(conn, EPIPE, "giving a connection to the kernel that is closed");
-	ret = conn->path->flush(conn);
-	return ret;
+	ret = pay_owed(conn);
+	return ret ? ret : conn->path->flush(conn);
 }
 
 /* What OpenSSL has opened already. */
 static int drain(struct ktls_conn *conn)
 {
 	uint8_t data[RECORD_MAX_PAYLOAD];
+	bool held;
 	int n;
 
 	while (SSL_pending(conn->ssl) > 0) {
@@ -219,7 +233,9 @@ static int drain(struct ktls_conn *conn)
 		n = SSL_read(conn->ssl, data, sizeof(data));
 		if (n <= 0)
 			return ktls_fail_ssl(conn);
-		if (!ktls_hold(conn, data, (size_t)n))
+		held = ktls_hold(conn, data, (size_t)n);
+		OPENSSL_cleanse(data, (size_t)n);
+		if (!held)
 			return refuse(conn, ENOMEM, "out of memory");
 	}
 	return 0;

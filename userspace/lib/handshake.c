@@ -210,12 +210,19 @@ static int fail_handshake(struct ktls_conn *conn, int ret)
 	return ret;
 }
 
+/* Of two times, of which -1 is none. */
+static int earlier(int a, int b)
+{
+	return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 int ktls_timeout(const struct ktls_conn *conn)
 {
 	struct timeval left;
 
 	if (conn->phase == PHASE_OPEN)
-		return ktls_shadow_timeout((struct ktls_conn *)conn);
+		return earlier(ktls_shadow_timeout((struct ktls_conn *)conn),
+			       ktls_rekey_timeout((struct ktls_conn *)conn));
 	if (conn->phase != PHASE_HANDSHAKE || !ktls_wire_is_datagram(&conn->wire) ||
 	    DTLSv1_get_timeout(conn->ssl, &left) != 1)
 		return -1;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -17,8 +18,7 @@
 #include "conn.h"
 #include "shadow.h"
 
-#define LIMITS_MS	50	/* how often the kernel is asked what has passed, where somebody set limits */
-#define ERROR_MS	50	/* an error that nobody has taken yet is no reason to spin */
+#define ERROR_MS	50	/* an end or error that nobody has taken yet is no reason to spin */
 
 struct ktls_keeper {
 	pthread_t thread;
@@ -39,12 +39,15 @@ static int queue_control(struct ktls_conn *conn)
 	return 0;
 }
 
-/* Plain readers see the end, and ktls_error() says why. */
-static int end_reading(struct ktls_conn *conn, int ret)
+/* Plain readers and writers see the end, and ktls_error() says why. */
+static int end_all(struct ktls_conn *conn, int ret)
 {
 	conn->rx_end = ret;
 	conn->tx_closed = true;
 	(void)shutdown(conn->fd, SHUT_RD);
+	if (!ktls_wire_is_datagram(&conn->wire))
+		(void)shutdown(conn->wire.fd, SHUT_WR);
+	ktls_shadow_end(conn);
 	return ret;
 }
 
@@ -71,18 +74,62 @@ static int attend_one(struct ktls_conn *conn)
 	return ret < 0 ? ret : 1;
 }
 
-static int attend(struct ktls_conn *conn)
+static int attend_all(struct ktls_conn *conn)
 {
 	int ret;
 
 	while ((ret = attend_one(conn)) > 0)
 		;
+	return ret;
+}
+
+/*
+ * The end of the carrier is for plain readers: we see it when they have read what comes before, and
+ * with it all that went beside.
+ */
+static bool is_at_end(const struct ktls_conn *conn)
+{
+	struct pollfd pfd = { .fd = conn->fd, .events = POLLRDHUP };
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+	char c;
+
+	if (poll(&pfd, 1, 0) <= 0)
+		return false;
+	if (pfd.revents & (POLLHUP | POLLNVAL) ||
+	    (!getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) &&
+	     info.flags & KTLS_F_RX_DEAD))
+		return true;
+	return pfd.revents & POLLRDHUP && !recv(conn->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+}
+
+/* Nor will what comes to an end there be gone on with. */
+static int mind_end(struct ktls_conn *conn)
+{
+	int ret;
+
+	if (conn->peer_closed || !is_at_end(conn))
+		return 0;
+	ret = attend_all(conn);
+	conn->peer_closed = true;
+	ktls_shadow_end(conn);
+	return ret;
+}
+
+static int attend(struct ktls_conn *conn)
+{
+	int ret = attend_all(conn);
+
+	if (!ret)
+		ret = mind_end(conn);
 	if (ret < 0)
-		return end_reading(conn, ret);
+		return end_all(conn, ret);
 	ktls_send_reply(conn);
-	if (!conn->peer_closed && !conn->tx_closed)
-		ktls_rekey_check(conn);
+	ktls_rekey_check(conn);
 	ret = ktls_shadow_push(conn);
+	/* What it waits for did not come. */
+	if (conn->rx_end < 0)
+		return end_all(conn, conn->rx_end);
 	return ret == -EAGAIN ? 0 : ret;
 }
 
@@ -100,32 +147,24 @@ int ktls_attend(struct ktls_conn *conn)
 	return ret ? ret : attend(conn);
 }
 
-static int patience(struct ktls_conn *conn)
-{
-	const struct ktls_limits *limits = &conn->rekeying.limits;
-	int due = ktls_shadow_timeout(conn);
-
-	if ((limits->bytes || limits->records || limits->ms) && (due < 0 || due > LIMITS_MS))
-		return LIMITS_MS;
-	return due;
-}
-
-/* Until there is something to do. False: it is over. */
+/* Until there is something to do. False: it is over, and nothing more will be. */
 static bool wait_for_work(struct ktls_keeper *keeper)
 {
 	struct ktls_conn *conn = keeper->conn;
 	struct pollfd pfd[] = {
 		{ .fd = keeper->bell, .events = POLLIN },
-		{ .fd = conn->fd, .events = POLLPRI },
+		{ .fd = conn->fd, .events = conn->peer_closed ? POLLPRI : POLLPRI | POLLRDHUP },
 		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 
-	if (poll(pfd, 3, patience(conn)) < 0 && errno != EINTR)
+	if (poll(pfd, 3, ktls_timeout(conn)) < 0 && errno != EINTR)
 		return false;
-	if (pfd[0].revents || (pfd[1].revents & (POLLHUP | POLLNVAL)))
-		return false;
-	if (pfd[1].revents == POLLERR)
+	if (!pfd[0].revents && pfd[1].revents && !(pfd[1].revents & (POLLPRI | POLLHUP | POLLNVAL)))
 		(void)poll(pfd, 1, ERROR_MS);
+	if (!pfd[0].revents && pfd[1].revents & (POLLHUP | POLLNVAL)) {
+		(void)attend(keeper->conn);
+		return false;
+	}
 	return !pfd[0].revents;
 }
 
@@ -141,6 +180,19 @@ static void *run(void *arg)
 	return NULL;
 }
 
+/* The program's signals are for the program's threads. */
+static int create_thread(struct ktls_keeper *keeper)
+{
+	sigset_t all, old;
+	int ret;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	ret = pthread_create(&keeper->thread, NULL, run, keeper);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return ret;
+}
+
 static struct ktls_keeper *start(struct ktls_conn *conn)
 {
 	struct ktls_keeper *keeper = calloc(1, sizeof(*keeper));
@@ -149,7 +201,7 @@ static struct ktls_keeper *start(struct ktls_conn *conn)
 		return NULL;
 	keeper->conn = conn;
 	keeper->bell = eventfd(0, EFD_CLOEXEC);
-	if (keeper->bell >= 0 && !pthread_create(&keeper->thread, NULL, run, keeper))
+	if (keeper->bell >= 0 && !create_thread(keeper))
 		return keeper;
 	if (keeper->bell >= 0)
 		close(keeper->bell);

@@ -82,25 +82,33 @@ void ktls_listener_leave(struct ktls_conn *conn)
 	put(l);
 }
 
+static void discard(int fd, int flags)
+{
+	char nothing[CMSG_SPACE(1)], byte;
+	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg;
+
+	do {
+		msg = (struct msghdr){
+			.msg_iov = &iov, .msg_iovlen = 1,
+			.msg_control = nothing, .msg_controllen = sizeof(nothing),
+		};
+	} while (recvmsg(fd, &msg, flags | MSG_DONTWAIT) > 0);
+}
+
 /*
  * What is queued would keep the socket from being given back, and nobody wants it any more.
  * Whoever reads it meanwhile is welcome.
  */
 static void take_back(struct ktls_conn *old)
 {
-	char nothing[CMSG_SPACE(1)], byte;
-	struct iovec iov = { .iov_base = &byte, .iov_len = 1 };
-	struct msghdr msg;
 	int tries = TAKE_BACK_MAX;
 
 	old->displaced = true;
-	while (setsockopt(old->fd, SOL_KTLS, KTLS_DETACH, NULL, 0) && errno == EBUSY && tries--)
-		do {
-			msg = (struct msghdr){
-				.msg_iov = &iov, .msg_iovlen = 1,
-				.msg_control = nothing, .msg_controllen = sizeof(nothing),
-			};
-		} while (recvmsg(old->fd, &msg, MSG_DONTWAIT) > 0);
+	while (setsockopt(old->fd, SOL_KTLS, KTLS_DETACH, NULL, 0) && errno == EBUSY && tries--) {
+		discard(old->fd, 0);
+		discard(old->fd, MSG_ERRQUEUE);
+	}
 }
 
 void ktls_listener_displace(struct ktls_conn *conn)

@@ -133,6 +133,9 @@ static int send_key(struct ktls_conn *conn, const struct ktls_item *item)
 		keep_late(conn, &conn->shadow->tx_before);
 	if (!setsockopt(conn->fd, SOL_TLS, TLS_TX, item->data, (socklen_t)item->len))
 		return 0;
+	/* There may be some later; nothing goes before. */
+	if (errno == ENOMEM || errno == ENOBUFS)
+		return -EAGAIN;
 	/* What the peer was promised cannot be taken back. */
 	conn->tx_closed = true;
 	return ktls_fail(conn, errno, "the kernel does not take our new key: %s", strerror(errno));
@@ -188,16 +191,22 @@ void ktls_output_drop(struct ktls_conn *conn)
 	atomic_store(&conn->shadow_timed, false);
 }
 
+/* A listener's carrier is for others too. */
+void ktls_output_cut(struct ktls_conn *conn)
+{
+	(void)shutdown(ktls_shadow_is_dtls(conn) ? conn->fd : conn->wire.fd, SHUT_WR);
+	ktls_output_drop(conn);
+}
+
 /* What failed once fails again. Behind half of a change of keys no data may go. */
 static int give_up(struct ktls_conn *conn, int ret)
 {
 	bool holds = conn->shadow->queue.first->kind == ITEM_KEY;
 
 	conn->shadow->silent = true;
-	ktls_queue_empty(&conn->shadow->queue);
-	atomic_store(&conn->shadow_busy, false);
-	atomic_store(&conn->shadow_timed, false);
-	if (!holds)
+	if (holds)
+		ktls_output_cut(conn);
+	else
 		ktls_output_drop(conn);
 	return ret;
 }
@@ -233,6 +242,6 @@ int ktls_output_send(struct ktls_conn *conn)
 	else if (!s->shaking && !s->under_way)
 		set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, s->queue.first || s->shaking);
-	atomic_store(&conn->shadow_timed, ktls_shadow_is_dtls(conn) && (s->asked || s->shaking));
+	atomic_store(&conn->shadow_timed, s->asked || s->shaking);
 	return ret;
 }

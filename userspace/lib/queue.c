@@ -23,6 +23,16 @@ bool ktls_queue_add(struct ktls_queue *queue, enum ktls_item_kind kind, uint8_t 
 	return true;
 }
 
+bool ktls_queue_has(const struct ktls_queue *queue, enum ktls_item_kind kind)
+{
+	const struct ktls_item *item;
+
+	for (item = queue->first; item; item = item->next)
+		if (item->kind == kind)
+			return true;
+	return false;
+}
+
 void ktls_queue_drop(struct ktls_queue *queue)
 {
 	struct ktls_item *item = queue->first;

@@ -30,6 +30,7 @@ struct ktls_queue {
 /* False: no memory. */
 bool ktls_queue_add(struct ktls_queue *queue, enum ktls_item_kind kind, uint8_t type,
 		    const void *data, size_t len);
+bool ktls_queue_has(const struct ktls_queue *queue, enum ktls_item_kind kind);
 void ktls_queue_drop(struct ktls_queue *queue);	/* the first, wiped */
 void ktls_queue_empty(struct ktls_queue *queue);
 

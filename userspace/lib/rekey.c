@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Other keys: on demand, and before the present ones have protected too much. */
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,6 +13,7 @@
 /* Records between two questions to the kernel: far fewer than any key's last eighth. */
 #define ASK_MOST	65536
 #define ASK_LEAST	16
+#define LIMITS_MS	50	/* how often it is asked what others have sent, where somebody set limits */
 
 void ktls_rekey_done(struct ktls_conn *conn)
 {
@@ -32,6 +34,8 @@ static int rekey_user(struct ktls_conn *conn)
 	if (SSL_version(conn->ssl) != TLS1_3_VERSION)
 		return ktls_fail(conn, EOPNOTSUPP,
 				 "in userspace, TLS 1.2 and DTLS keep their keys: reconnect");
+	if (SSL_in_init(conn->ssl))
+		return ktls_fail(conn, EAGAIN, "the client's certificate is on its way");
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_REQUESTED) != 1 ||
 	    SSL_do_handshake(conn->ssl) != 1)
@@ -45,7 +49,7 @@ int ktls_rekey(struct ktls_conn *conn)
 {
 	if (conn->phase != PHASE_OPEN)
 		return ktls_fail(conn, ENOTCONN, "the handshake is not done");
-	if (conn->tx_closed || conn->rx_end)
+	if (conn->tx_closed || conn->rx_end || conn->peer_closed)
 		return ktls_fail(conn, EPIPE, "rekeying a connection that is closed");
 	return conn->shadow ? ktls_shadow_rekey(conn) : rekey_user(conn);
 }
@@ -54,7 +58,7 @@ int ktls_rekeying(struct ktls_conn *conn)
 {
 	int ret;
 
-	if (!conn->shadow)
+	if (!conn->shadow || conn->rx_end < 0)
 		return 0;
 	pthread_mutex_lock(&conn->shadow_lock);
 	/* Of TLS 1.3: the client's certificate comes, piece by piece. */
@@ -72,10 +76,12 @@ void ktls_rekey_refused(struct ktls_conn *conn)
 int ktls_rekey_after(struct ktls_conn *conn, uint64_t bytes, uint64_t records,
 		     unsigned int seconds)
 {
-	conn->rekeying.limits = (struct ktls_limits){
-		.bytes = bytes, .records = records, .ms = (int64_t)seconds * 1000,
-	};
-	atomic_store(&conn->rekeying.since_ms, ktls_now_ms());
+	struct ktls_rekeying *r = &conn->rekeying;
+
+	atomic_store(&r->limits.bytes, bytes);
+	atomic_store(&r->limits.records, records);
+	atomic_store(&r->limits.ms, (int64_t)seconds * 1000);
+	atomic_store(&r->since_ms, ktls_now_ms());
 	return 0;
 }
 
@@ -105,10 +111,19 @@ static bool ask_kernel(struct ktls_conn *conn, uint64_t records)
 	return due;
 }
 
-static bool exceeds(const struct ktls_limits *limits, uint64_t bytes, uint64_t records)
+static bool exceeds(struct ktls_rekeying *r, uint64_t bytes, uint64_t records)
 {
-	return (limits->bytes && bytes >= limits->bytes) ||
-	       (limits->records && records >= limits->records);
+	uint64_t most_bytes = atomic_load(&r->limits.bytes);
+	uint64_t most_records = atomic_load(&r->limits.records);
+
+	return (most_bytes && bytes >= most_bytes) || (most_records && records >= most_records);
+}
+
+static bool is_old(struct ktls_rekeying *r)
+{
+	int64_t ms = atomic_load(&r->limits.ms);
+
+	return ms && ktls_now_ms() - atomic_load(&r->since_ms) >= ms;
 }
 
 static void rekey_now(struct ktls_conn *conn)
@@ -130,8 +145,7 @@ void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t l
 	uint64_t more = 1 + (len - !!len) / RECORD_MAX_PAYLOAD;
 	uint64_t records = atomic_fetch_add(&usage->records, more) + more;
 
-	if (exceeds(&r->limits, bytes, records) || ask_kernel(conn, records) ||
-	    (r->limits.ms && ktls_now_ms() - atomic_load(&r->since_ms) >= r->limits.ms))
+	if (exceeds(r, bytes, records) || ask_kernel(conn, records) || is_old(r))
 		rekey_now(conn);
 }
 
@@ -144,20 +158,53 @@ static void set_base(struct ktls_rekeying *r, const struct ktls_info *info)
 	atomic_store(&r->has_base, true);
 }
 
+/* Plain readers tell nobody what they read. */
+static void note_data(struct ktls_conn *conn, const struct ktls_info *info)
+{
+	uint64_t data = info->rx.records - info->rx.control_records;
+
+	if (data != conn->control.data_records)
+		atomic_store(&conn->control.has_data, true);
+	conn->control.data_records = data;
+}
+
 void ktls_rekey_check(struct ktls_conn *conn)
 {
 	struct ktls_rekeying *r = &conn->rekeying;
-	const struct ktls_limits *limits = &r->limits;
 	struct ktls_info info = { 0 };
 	socklen_t len = sizeof(info);
+	bool due;
 
+	/* That it was read is what poll(2) waits for, at a limit. */
 	if (getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
 		return;
+	pthread_mutex_lock(&conn->control_lock);
+	note_data(conn, &info);
 	if (!atomic_load(&r->has_base))
 		set_base(r, &info);
-	if (info.flags & (KTLS_F_TX_LIMIT | KTLS_F_RX_LIMIT) ||
-	    exceeds(limits, info.tx.bytes - r->base_bytes[0], info.tx.records - r->base_records[0]) ||
-	    exceeds(limits, info.rx.bytes - r->base_bytes[1], info.rx.records - r->base_records[1]) ||
-	    (limits->ms && ktls_now_ms() - atomic_load(&r->since_ms) >= limits->ms))
+	due = info.flags & (KTLS_F_TX_LIMIT | KTLS_F_RX_LIMIT) ||
+	      exceeds(r, info.tx.bytes - r->base_bytes[0], info.tx.records - r->base_records[0]) ||
+	      exceeds(r, info.rx.bytes - r->base_bytes[1], info.rx.records - r->base_records[1]) ||
+	      is_old(r);
+	pthread_mutex_unlock(&conn->control_lock);
+	if (due && !conn->peer_closed && !conn->tx_closed)
 		rekey_now(conn);
+}
+
+int ktls_rekey_timeout(struct ktls_conn *conn)
+{
+	struct ktls_rekeying *r = &conn->rekeying;
+	int64_t ms = atomic_load(&r->limits.ms), left;
+
+	if (!conn->queued || conn->peer_closed || conn->tx_closed || atomic_load(&r->refused))
+		return -1;
+	if (atomic_load(&r->limits.bytes) || atomic_load(&r->limits.records))
+		return LIMITS_MS;
+	if (!ms)
+		return -1;
+	left = atomic_load(&r->since_ms) + ms - ktls_now_ms();
+	/* When one is under way nothing more is due. */
+	if (left <= 0)
+		return LIMITS_MS;
+	return left < INT_MAX ? (int)left : INT_MAX;
 }

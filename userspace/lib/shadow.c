@@ -19,6 +19,7 @@
 #define KEY_UPDATE		24
 #define MESSAGE_HEADER		4
 #define CIPHERS_MAX		4096
+#define ANSWER_MS		60000	/* that a peer may take for its part of a handshake */
 
 /* Handshakes that a peer may begin: they cost us more than the peer. */
 #define RENEGOTIATIONS_BURST	100
@@ -74,6 +75,11 @@ static void stop_insisting(struct ktls_conn *conn)
 	conn->shadow->insists = false;
 }
 
+void ktls_shadow_grant(struct ktls_conn *conn)
+{
+	conn->shadow->deadline_ms = ktls_now_ms() + ANSWER_MS;
+}
+
 static void note_progress(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
@@ -82,6 +88,8 @@ static void note_progress(struct ktls_conn *conn)
 	s->shaking = !ktls_shadow_is_tls13(conn) && SSL_in_init(conn->ssl) && !s->retired;
 	if (s->shaking)
 		s->asked = false;
+	if (s->shaking && !before)
+		ktls_shadow_grant(conn);
 	if (!s->retired)
 		ktls_peer_note(conn);
 	if (before && !s->shaking) {
@@ -144,17 +152,33 @@ static int feed_change(struct ktls_conn *conn)
 	return s->held_change ? 0 : ktls_change_rx(conn);
 }
 
-/*
- * rfc8446 4.6.3: the KeyUpdate ends its record, and with it the peer's key. One that asks for ours
- * OpenSSL would answer with its next data, of which it never has any.
- */
-static int take_key_update(struct ktls_conn *conn, uint8_t request)
+/* OpenSSL would answer with its next data, of which it never has any: the answer is our affair. */
+static int feed_key_update(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
-	int ret = ktls_change_rx(conn);
+	uint8_t copy[RECORD_MAX_PAYLOAD];
+	int ret;
 
+	memcpy(copy, data, len);
+	if (copy[len - 1] == SSL_KEY_UPDATE_REQUESTED)
+		copy[len - 1] = SSL_KEY_UPDATE_NOT_REQUESTED;
+	ret = feed(conn, RECORD_HANDSHAKE, copy, len);
+	OPENSSL_cleanse(copy, len);
+	return ret;
+}
+
+/* rfc8446 4.6.3: the KeyUpdate ends its record, and with it the peer's key. */
+static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t len)
+{
+	int ret = feed_key_update(conn, data, len);
+
+	if (!ret)
+		ret = ktls_change_rx(conn);
 	/* Who has closed has no data that another key could seal. */
-	if (ret || request != SSL_KEY_UPDATE_REQUESTED || conn->shadow->silent)
+	if (ret || data[len - 1] != SSL_KEY_UPDATE_REQUESTED || conn->shadow->silent)
 		return ret;
+	/* One that waits to be sent answers all that have come before it goes. */
+	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
+		return 0;
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
 		return ktls_fail_ssl(conn);
@@ -164,10 +188,11 @@ static int take_key_update(struct ktls_conn *conn, uint8_t request)
 static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_shadow *s = conn->shadow;
-	int ret = feed(conn, RECORD_HANDSHAKE, data, len);
+	int ret;
 
-	if (!ret && ktls_shadow_is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
-		return take_key_update(conn, data[len - 1]);
+	if (ktls_shadow_is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
+		return take_key_update(conn, data, len);
+	ret = feed(conn, RECORD_HANDSHAKE, data, len);
 	if (!ret && s->held_change)
 		return feed_change(conn);
 	return ret;
@@ -207,6 +232,7 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
 
 	pthread_mutex_lock(&conn->shadow_lock);
 	ret = take(conn, type, data, len);
+	ktls_shadow_grant(conn);
 	/* An alert that says why goes too. */
 	err = ktls_output_collect(conn);
 	if (!ret)
@@ -330,14 +356,28 @@ int ktls_shadow_refused(struct ktls_conn *conn)
 	return ret;
 }
 
+static void end(struct ktls_conn *conn, struct ktls_shadow *s)
+{
+	/* What the peer has not seen anything of need not begin; the rest would be missed. */
+	if (s->shaking && !s->under_way)
+		ktls_queue_empty(&s->queue);
+	s->retired = s->retired || s->shaking;
+	s->shaking = false;
+	s->asked = false;
+	if (conn->rx_end >= 0)
+		(void)ktls_output_send(conn);
+	if (conn->rx_end < 0 || conn->tx_closed) {
+		s->silent = true;
+		ktls_output_drop(conn);
+	}
+}
+
 void ktls_shadow_end(struct ktls_conn *conn)
 {
 	if (!conn->shadow)
 		return;
 	pthread_mutex_lock(&conn->shadow_lock);
-	if (conn->tx_closed)
-		conn->shadow->silent = true;
-	ktls_output_drop(conn);
+	end(conn, conn->shadow);
 	pthread_mutex_unlock(&conn->shadow_lock);
 }
 
@@ -364,12 +404,22 @@ static bool limit_ciphers(SSL *ssl)
 	return len && SSL_set_cipher_list(ssl, list) == 1;
 }
 
+/* Without it data would go between the messages of a handshake. */
+static bool has_pause(const struct ktls_conn *conn)
+{
+	socklen_t len = sizeof(int);
+	int value;
+
+	return !getsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, &len);
+}
+
 /* The same version again, and with a cipher for the kernel, or not at all. */
 static void prepare_renegotiation(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 
-	s->refuses = conn->no_renegotiation || !limit_ciphers(conn->ssl);
+	s->cannot = !has_pause(conn);
+	s->refuses = conn->no_renegotiation || s->cannot || !limit_ciphers(conn->ssl);
 	if (s->refuses)
 		return;
 	SSL_set_min_proto_version(conn->ssl, SSL_version(conn->ssl));

@@ -43,13 +43,15 @@ struct ktls_shadow {
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
 	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
+	int64_t deadline_ms;	/* TLS: until when the peer goes on, or answers */
 	unsigned int asks;
 	uint8_t request[DTLS_MESSAGE_HEADER];
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
 	bool silent;		/* nothing more can be sent */
-	bool refuses;		/* the program does not want to renegotiate */
+	bool refuses;		/* the program does not want to renegotiate, ... */
+	bool cannot;		/* ... or the kernel has no KTLS_PAUSE for it */
 	bool retired;		/* OpenSSL is left behind: it began what the peer refused */
 };
 
@@ -74,7 +76,10 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
  * for that, somebody may have shown what he has not proved.
  */
 int ktls_shadow_refused(struct ktls_conn *conn);
-/* Nothing more comes from the peer: nor will the answers that somebody waits for. */
+/*
+ * Nothing more comes from the peer, or goes there: nor will the answers that somebody waits for. What
+ * is half sent is completed.
+ */
 void ktls_shadow_end(struct ktls_conn *conn);
 
 /* OpenSSL may have something to say. 0: all of it is sent, -EAGAIN, -errno. */
@@ -95,6 +100,8 @@ bool ktls_shadow_is_dtls(const struct ktls_conn *conn);
 /* Lets OpenSSL take what it was fed, and go on. 0 or -errno: the connection failed. */
 int ktls_shadow_go_on(struct ktls_conn *conn);
 bool ktls_shadow_may_renegotiate(struct ktls_conn *conn);
+/* The peer has got something to do, or has done a part of it: it has time for the next. */
+void ktls_shadow_grant(struct ktls_conn *conn);
 
 /* change.c: what OpenSSL writes, or takes, from here on is sealed with other keys. 0 or -errno. */
 int ktls_change_tx(struct ktls_conn *conn);
@@ -109,5 +116,7 @@ int ktls_output_collect(struct ktls_conn *conn);
 int ktls_output_send(struct ktls_conn *conn);
 /* Forgets what can neither go on nor be undone. */
 void ktls_output_drop(struct ktls_conn *conn);
+/* Likewise, and nothing more may follow it: who writes the descriptor himself hears of it. */
+void ktls_output_cut(struct ktls_conn *conn);
 
 #endif

@@ -24,12 +24,12 @@ static int change(struct ktls_shim *shim, int whose, struct ktls_half *a, struct
 				  &shim->conn->traffic.secret[whose]);
 	if (!ret)
 		ret = ktls_secrets_derive(ssl, &none, &none, &keys);
-	if (ret)
-		return ret;
-	ktls_half_set(a, keys.cipher, whose == ours ? &keys.tx : &keys.rx);
-	*b = *a;
+	if (!ret) {
+		ktls_half_set(a, keys.cipher, whose == ours ? &keys.tx : &keys.rx);
+		*b = *a;
+	}
 	OPENSSL_cleanse(&keys, sizeof(keys));
-	return 0;
+	return ret;
 }
 
 static bool updates_key(const struct ktls_shim *shim, struct ktls_messages *messages, uint8_t type,

@@ -81,11 +81,16 @@ static void take_line(struct ktls_traffic *traffic, const char *line)
 			read_secret(hex + 1, &traffic->secret[i]);
 }
 
+/* A program's callback may call the one that it found, which is this. */
 static void keylog(const SSL *ssl, const char *line)
 {
+	static _Thread_local bool is_inside;
 	struct ktls_traffic *traffic = ktls_traffic_of(ssl);
 	SSL_CTX_keylog_cb_func program = NULL;
 	struct behind *behind;
+
+	if (is_inside)
+		return;
 
 	if (traffic)
 		take_line(traffic, line);
@@ -94,8 +99,10 @@ static void keylog(const SSL *ssl, const char *line)
 	if (behind)
 		program = behind->keylog;
 	pthread_mutex_unlock(&lock);
+	is_inside = true;
 	if (program)
 		program(ssl, line);
+	is_inside = false;
 }
 
 static struct behind *behind_of(SSL_CTX *ctx)

@@ -192,8 +192,9 @@ static void check_early(unsigned int flags)
  * rfc6347 4.2.8: a client that has forgotten all begins anew, from the same port. (In userspace
  * the old connection has a socket of its own, which gets what comes from there.)
  */
-static void check_renewal(unsigned int flags)
+static void check_renewal(unsigned int flags, int attended)
 {
+	static const uint8_t alert[] = { ALERT_WARNING, SSL_AD_USER_CANCELLED };
 	struct ktls_conn *old, *client;
 	struct meeting m;
 	int ret;
@@ -204,6 +205,11 @@ static void check_renewal(unsigned int flags)
 	client = m.client;
 	m.server = NULL;
 	ok(ktls_send(client, "unread", 6, 0) == 6, "renewal: something is under way");
+	/* And something beside it, that nobody attends to. */
+	if (attended)
+		ok(!ktls_attend(old) && ktls_send_record(ktls_fd(client), RECORD_ALERT, alert,
+							 sizeof(alert), 0) == sizeof(alert),
+		   "renewal: and an alert");
 	m.client = ktls_new(m.client_ctx, m.udp[0], 0, NULL, flags);
 	ktls_close(client);
 	ret = meeting_settle(&m);
@@ -362,8 +368,10 @@ int dtls_cases(unsigned int flags)
 	check_abandoned(flags);
 	check_connected(flags);
 	check_early(flags);
-	if (!(flags & KTLS_USERSPACE))
-		check_renewal(flags);
+	if (!(flags & KTLS_USERSPACE)) {
+		check_renewal(flags, 0);
+		check_renewal(flags, 1);
+	}
 	check_crowd(flags);
 	check_lossy_handshakes(flags);
 	return tap_done();

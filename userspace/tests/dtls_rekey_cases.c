@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -12,6 +14,7 @@
 #include "dtls_rekey_cases.h"
 #include "link.h"
 #include "path.h"
+#include "shadow.h"
 #include "tap.h"
 
 #define TIMER_US	50000
@@ -372,6 +375,70 @@ static void check_each(int we_serve, int we_begin)
 	   we_begin ? "us" : "the peer", good);
 }
 
+/* The peer's half of the record layer, where it stands. */
+static void copy_peer(struct ktls_half *half)
+{
+	union ktls_key key;
+	socklen_t len;
+
+	*half = d.ours->shadow->rx;
+	len = half->cipher->info_size;
+	memset(&key, 0, sizeof(key));
+	getsockopt(ktls_fd(d.ours), SOL_TLS, TLS_RX, &key, &len);
+	ktls_half_set_position(half, &key);
+	/* Others are under way, perhaps. */
+	half->seq += 100;
+}
+
+static void send_sealed(struct ktls_half *half, uint8_t type, const void *data, size_t len)
+{
+	uint8_t record[TEXT + HALF_OVERHEAD];
+	ssize_t n = ktls_half_seal(half, type, data, len, record);
+
+	if (n < 0 || send(d.udp[1], record, (size_t)n, 0) != n)
+		printf("# not sent\n");
+}
+
+static void *send_late(void *arg)
+{
+	uint8_t data[TEXT];
+
+	make(data);
+	usleep(100000);
+	send_sealed(arg, RECORD_DATA, data, sizeof(data));
+	return NULL;
+}
+
+/* A ChangeCipherSpec of no handshake: data is waited for all the same; but not many. */
+static void check_stray_change(int we_serve)
+{
+	static const uint8_t change[] = { 1 };
+	struct ktls_half half;
+	pthread_t thread;
+	uint8_t buf[TEXT];
+	ssize_t n;
+	int i;
+
+	ok(!begin(0, we_serve) && carries(), "stray: connected");
+	drain();
+	copy_peer(&half);
+	send_sealed(&half, RECORD_CHANGE_CIPHER_SPEC, change, sizeof(change));
+	poll(&(struct pollfd){ .fd = ktls_fd(d.ours), .events = POLLIN }, 1, 1000);
+	fcntl(ktls_fd(d.ours), F_SETFL, 0);
+	pthread_create(&thread, NULL, send_late, &half);
+	n = ktls_recv(d.ours, buf, sizeof(buf), 0);
+	pthread_join(thread, NULL);
+	ok(n == TEXT, "stray: a ChangeCipherSpec keeps no reader from data: %zd %s", n,
+	   ktls_error(d.ours));
+	fcntl(ktls_fd(d.ours), F_SETFL, O_NONBLOCK);
+	for (i = 0, n = -EAGAIN; i < 2000 && n == -EAGAIN; i++) {
+		send_sealed(&half, RECORD_CHANGE_CIPHER_SPEC, change, sizeof(change));
+		n = ktls_recv(d.ours, buf, sizeof(buf), 0);
+	}
+	ok(n == -EPROTO && i > 100, "stray: too many, %d: %s", i, ktls_error(d.ours));
+	end();
+}
+
 int dtls_rekey_cases(void)
 {
 	size_t suite;
@@ -380,6 +447,8 @@ int dtls_rekey_cases(void)
 	for (suite = 0; suite < 4; suite++)
 		for (s = 0; s < 2; s++)
 			check_suite(suite, s);
+	for (s = 0; s < 2; s++)
+		check_stray_change(s);
 	for (s = 0; s < 2; s++) {
 		check_losses(0, 30, s);
 		check_losses(30, 0, s);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <linux/ktls.h>
@@ -49,13 +50,17 @@ struct fake {
 	size_t message_left;		/* of a handshake message that came in part */
 	struct fake_counts counts;
 	int no_room, refuse, refuse_err, no_pause;
+	int rx_err;			/* a bad record ended it */
 	uint64_t tx_left, rx_left;
+	bool limit_is_news;		/* until KTLS_INFO is read */
+	struct ktls_dir_info tx_sum, rx_sum;
 	pthread_mutex_t lock;		/* of all above */
 	pthread_mutex_t reader;		/* of who waits for records */
 	pthread_cond_t go_on;
 };
 
 static bool here;
+static int never_pauses, refuse_first;	/* what is new */
 static struct fake *fakes[FDS];
 
 void fake_kernel(void)
@@ -99,15 +104,24 @@ void fake_refuse_keys(int fd, int times, int err)
 	find(fd)->refuse_err = err;
 }
 
+void fake_refuse_first(int err)
+{
+	refuse_first = err;
+}
+
 void fake_no_pause(int fd, int is_without)
 {
-	find(fd)->no_pause = is_without;
+	if (fd < 0)
+		never_pauses = is_without;
+	else
+		find(fd)->no_pause = is_without;
 }
 
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
 {
 	find(fd)->tx_left = tx_left;
 	find(fd)->rx_left = rx_left;
+	find(fd)->limit_is_news = true;
 }
 
 /* ---- lists ---- */
@@ -155,6 +169,7 @@ int socket(int domain, int type, int protocol)
 	f->datagrams = (type & 0xf) == SOCK_DGRAM;
 	f->tx_left = ~0ULL;
 	f->rx_left = ~0ULL;
+	f->no_pause = never_pauses;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->reader, NULL);
 	pthread_cond_init(&f->go_on, NULL);
@@ -274,6 +289,8 @@ static int set_key(struct fake *f, int direction, const void *value, socklen_t l
 		f->refuse--;
 		return f->refuse_err;
 	}
+	if (direction == TLS_RX && !f->has_rx && refuse_first)
+		return refuse_first;
 	return direction == TLS_TX ? set_tx(f, &key) : set_rx(f, &key);
 }
 
@@ -343,8 +360,9 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	return err ? (int)fail(err) : 0;
 }
 
-static void describe(const struct fake *f, struct ktls_info *info)
+static void describe(struct fake *f, struct ktls_info *info)
 {
+	f->limit_is_news = false;
 	memset(info, 0, sizeof(*info));
 	info->flags = (f->bound ? KTLS_F_BOUND : 0) | (f->has_tx ? KTLS_F_TX : 0) |
 		      (f->has_rx ? KTLS_F_RX : 0) | (f->rx_due ? KTLS_F_RX_KEY_DUE : 0) |
@@ -352,6 +370,8 @@ static void describe(const struct fake *f, struct ktls_info *info)
 		      (f->rx_left < 16 ? KTLS_F_RX_LIMIT : 0);
 	info->max_payload = RECORD_MAX_PAYLOAD;
 	info->usable = f->datagrams ? 1200 : 0;
+	info->tx = f->tx_sum;
+	info->rx = f->rx_sum;
 	info->tx.version = f->tx.version;
 	info->tx.rekeys = f->counts.tx_keys ? f->counts.tx_keys - 1 : 0;
 	info->rx.rekeys = f->counts.rx_keys ? f->counts.rx_keys - 1 : 0;
@@ -412,13 +432,20 @@ static int raw_send(int fd, const uint8_t *at, size_t len)
 		if (n < 0 && errno != EAGAIN)
 			return errno;
 		if (n < 0)
-			poll(&pfd, 1, -1);
+			syscall(SYS_poll, &pfd, 1, -1);
 		else {
 			at += n;
 			len -= (size_t)n;
 		}
 	}
 	return 0;
+}
+
+static void sum(struct ktls_dir_info *info, uint8_t type, size_t len)
+{
+	info->records++;
+	info->bytes += len;
+	info->control_records += type != RECORD_DATA;
 }
 
 static int send_one(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len)
@@ -430,6 +457,7 @@ static int send_one(struct fake *f, int fd, uint8_t type, const uint8_t *data, s
 		return EMSGSIZE;
 	if (type == RECORD_CHANGE_CIPHER_SPEC)
 		f->tx_changed = true;
+	sum(&f->tx_sum, type, len);
 	return raw_send(fd, record, (size_t)n);
 }
 
@@ -453,7 +481,7 @@ static int wait_to_send(struct fake *f, int fd, uint8_t type, int flags)
 			return EAGAIN;
 		pthread_cond_wait(&f->go_on, &f->lock);
 	}
-	return waits(fd, flags) || poll(&pfd, 1, 0) == 1 ? 0 : EAGAIN;
+	return waits(fd, flags) || syscall(SYS_poll, &pfd, 1, 0) == 1 ? 0 : EAGAIN;
 }
 
 static long fake_send(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len, int flags)
@@ -468,7 +496,7 @@ static long fake_send(struct fake *f, int fd, uint8_t type, const uint8_t *data,
 			break;
 		n = len - done < RECORD_MAX_PAYLOAD ? len - done : RECORD_MAX_PAYLOAD;
 		err = send_one(f, fd, type, data + done, n);
-		done += n;
+		done += err ? 0 : n;
 	} while (!err && done < len);
 	pthread_mutex_unlock(&f->lock);
 	return done ? (long)done : err ? fail(err) : 0;
@@ -529,7 +557,7 @@ static int raw_recv(struct fake *f, int fd, uint8_t *to, size_t len, int flags)
 		if (!got)
 			return 0;
 		if (got < 0 && errno == EAGAIN && done)
-			poll(&pfd, 1, -1);
+			syscall(SYS_poll, &pfd, 1, -1);
 		else if (got < 0)
 			return -errno;
 		else
@@ -565,6 +593,7 @@ static void deliver(struct fake *f, uint8_t type, const uint8_t *data, size_t le
 {
 	bool tls13 = f->rx.version == TLS_1_3_VERSION;
 
+	sum(&f->rx_sum, type, len);
 	if ((type == RECORD_CHANGE_CIPHER_SPEC && is_new) ||
 	    (tls13 && type == RECORD_HANDSHAKE && updates_key(f, data, len)))
 		f->rx_due = true;
@@ -637,6 +666,8 @@ static int read_record(struct fake *f, int fd, int flags)
 	}
 	if (awaits_key(f))
 		return -EKEYEXPIRED;
+	if (f->rx_err)
+		return f->rx_err;
 	ret = raw_recv(f, fd, record, FLOW_HEADER, flags);
 	if (ret <= 0)
 		return ret;
@@ -648,7 +679,8 @@ static int read_record(struct fake *f, int fd, int flags)
 	if (n >= 0)
 		deliver(f, type, out, (size_t)n, true);
 	pthread_mutex_unlock(&f->lock);
-	return n < 0 ? -EBADMSG : 1;
+	f->rx_err = n < 0 ? -EBADMSG : 0;
+	return n < 0 ? f->rx_err : 1;
 }
 
 void fake_read_ahead(int fd, int records)
@@ -673,7 +705,7 @@ static size_t scatter(struct msghdr *msg, const uint8_t *data, size_t len)
 	return done;
 }
 
-static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg)
+static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg, bool peek)
 {
 	struct opened *o = list->first;
 	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
@@ -686,8 +718,10 @@ static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg)
 		*CMSG_DATA(c) = o->type;
 		msg->msg_controllen = CMSG_LEN(1);
 	}
-	o->at += n;
 	msg->msg_flags = 0;
+	if (peek)
+		return (ssize_t)n;
+	o->at += n;
 	if (o->at == o->len || f->datagrams || list == &f->controls) {
 		msg->msg_flags = MSG_EOR;
 		drop_first(list);
@@ -712,9 +746,12 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 		if (f->datagrams && ret == -EAGAIN && awaits_key(f))
 			ret = -EKEYEXPIRED;
 	}
+	/* The end is for who reads data. */
+	if (flags & MSG_ERRQUEUE && ret != 1)
+		ret = -EAGAIN;
 	pthread_mutex_lock(&f->lock);
 	msg->msg_controllen = list->first ? msg->msg_controllen : 0;
-	n = list->first ? give(f, list, msg) : ret;
+	n = list->first ? give(f, list, msg, flags & MSG_PEEK) : ret;
 	pthread_mutex_unlock(&f->lock);
 	pthread_mutex_unlock(&f->reader);
 	return n < 0 ? fail((int)-n) : n;
@@ -736,4 +773,88 @@ ssize_t recv(int fd, void *data, size_t len, int flags)
 
 	return f ? fake_recv(f, fd, &msg, flags) :
 	       (ssize_t)syscall(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
+}
+
+/* ---- waiting ---- */
+
+#define SLICE_MS	2	/* between two looks at what no descriptor tells */
+#define POLLED		8
+
+/* What the socket says, where its carrier says that. */
+static short events_of(struct fake *f, short events, short carrier)
+{
+	bool waits_for_key = f->rx_due && !f->datagrams;
+	short got = carrier;
+
+	if (f->pause)
+		got &= ~POLLOUT;
+	if (waits_for_key)
+		got &= ~POLLIN;
+	if (f->data.first)
+		got |= POLLIN;
+	/* What is not opened yet may be for the queue. */
+	if (f->limit_is_news || f->controls.first || (f->mode == KTLS_CONTROL_QUEUE && !waits_for_key &&
+				  (carrier & (POLLIN | POLLRDHUP)) == POLLIN))
+		got |= POLLPRI;
+	return got & (events | POLLERR | POLLHUP | POLLNVAL);
+}
+
+static int look(struct pollfd *pfds, nfds_t n)
+{
+	struct pollfd all[POLLED];
+	struct fake *f;
+	int count = 0;
+	nfds_t i;
+
+	for (i = 0; i < n; i++) {
+		all[i] = pfds[i];
+		if (find(pfds[i].fd))
+			all[i].events = POLLIN | POLLOUT | POLLRDHUP;
+	}
+	if (syscall(SYS_poll, all, n, 0) < 0)
+		return -1;
+	for (i = 0; i < n; i++) {
+		f = find(pfds[i].fd);
+		if (f)
+			pthread_mutex_lock(&f->lock);
+		pfds[i].revents = f ? events_of(f, pfds[i].events, all[i].revents) : all[i].revents;
+		if (f)
+			pthread_mutex_unlock(&f->lock);
+		count += !!pfds[i].revents;
+	}
+	return count;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int poll(struct pollfd *pfds, nfds_t n, int timeout)
+{
+	int64_t end = now_ms() + timeout, left;
+	struct pollfd others[POLLED];
+	bool any = false;
+	nfds_t i;
+	int ret;
+
+	for (i = 0; i < n && n <= POLLED; i++) {
+		any = any || find(pfds[i].fd);
+		others[i] = pfds[i];
+		if (find(pfds[i].fd))
+			others[i].fd = -1;
+	}
+	if (!any)
+		return (int)syscall(SYS_poll, pfds, n, timeout);
+	while (!(ret = look(pfds, n))) {
+		left = timeout < 0 ? SLICE_MS : end - now_ms();
+		if (left <= 0)
+			return 0;
+		if (syscall(SYS_poll, others, n, left < SLICE_MS ? (int)left : SLICE_MS) < 0)
+			return -1;
+	}
+	return ret;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A kernel with AF_KTLS for tests on any host: the system calls that the library makes, taken
- * before libc gets them. Sockets of AF_KTLS are duplicates of their carriers here, so that poll(2)
- * is nearly right, and records are sealed and opened in the process. Until fake_kernel() is called
+ * before libc gets them. Sockets of AF_KTLS are duplicates of their carriers here, and records are
+ * sealed and opened in the process. Until fake_kernel() is called
  * all calls go through.
  */
 #ifndef KTLS_TESTS_FAKE_H
@@ -28,7 +28,9 @@ struct fake_counts fake_counts(int fd);
 void fake_no_room(int fd, int times);
 /* The next so many TLS_TX or TLS_RX fail with this error. */
 void fake_refuse_keys(int fd, int times, int err);
-/* A kernel without KTLS_PAUSE, or with it again. */
+/* Likewise the first TLS_RX of any socket; 0: no longer. */
+void fake_refuse_first(int err);
+/* A kernel without KTLS_PAUSE, or with it again; fd -1: for sockets to come. */
 void fake_no_pause(int fd, int is_without);
 /* Opens so many records that nobody has asked for. */
 void fake_read_ahead(int fd, int records);

@@ -40,7 +40,7 @@ void peer_init(struct peer *peer, SSL_CTX *ctx, int fd, int is_server);
 size_t peer_output(const struct peer *peer);
 /* Sends the first len of them. */
 void peer_flush(struct peer *peer, size_t len);
-/* Gives OpenSSL what has arrived. */
+/* Gives OpenSSL what has arrived, as long as it has not much already. */
 void peer_fill(struct peer *peer);
 /* SSL_write and peer_flush. */
 void peer_send(struct peer *peer, const void *data, size_t len);

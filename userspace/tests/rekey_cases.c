@@ -96,6 +96,8 @@ static void flush_hard(struct link *l)
 			done += (int)n;
 		else if (errno != EAGAIN)
 			break;
+		else
+			poll(&(struct pollfd){ .fd = l->peer.fd, .events = POLLOUT }, 1, 5);
 		peer_fill(&l->peer);
 	}
 }
@@ -494,6 +496,7 @@ static void check_unproved(int tls13)
 	settle_ours(&l);
 	certificate = ktls_peer_certificate(l.ours);
 	ok(!certificate && ktls_rekeying(l.ours), "unproved: and not shown");
+	ok(ktls_rekey(l.ours) == (tls13 ? -EAGAIN : 0), "unproved: other keys can wait");
 	X509_free(certificate);
 	peer_flush(&l.peer, peer_output(&l.peer));
 	settle(&l, 6);
@@ -761,6 +764,107 @@ static void check_race(int tls13, int we_serve, enum way way)
 	stop(&l);
 }
 
+#define PLAIN_SENDS	300
+#define PLAIN_BYTES	200000U
+
+struct plain {
+	struct link *l;
+	int kept;
+	size_t got, wrong;
+	ssize_t end;		/* of the last ktls_send */
+	atomic_bool stop, done;
+};
+
+static void *read_plainly(void *arg)
+{
+	struct plain *p = arg;
+	struct pollfd pfd = { .fd = ktls_fd(p->l->ours), .events = POLLIN };
+	char buf[700];
+	ssize_t n;
+
+	while (!p->stop) {
+		n = recv(pfd.fd, buf, sizeof(buf), MSG_DONTWAIT);
+		p->wrong += n > 0 ? count_wrong(buf, p->got, (size_t)n) : 0;
+		p->got += n > 0 ? (size_t)n : 0;
+		if (n <= 0)
+			poll(&pfd, 1, 10);
+	}
+	return NULL;
+}
+
+static void *send_and_rekey(void *arg)
+{
+	struct plain *p = arg;
+	int i;
+
+	for (i = 0; i < PLAIN_SENDS && p->end >= 0; i++) {
+		if (!p->kept)
+			(void)ktls_attend(p->l->ours);
+		if (i == 20 || i == 200)
+			(void)ktls_rekey(p->l->ours);
+		p->end = ktls_send(p->l->ours, "x", 1, 0);
+		usleep(1000);
+	}
+	p->done = true;
+	return NULL;
+}
+
+/* What the peer has heard. */
+static size_t run_plain_peer(struct plain *p, size_t *sent)
+{
+	int64_t limit = ktls_now_ms() + LINK_TIMEOUT_MS;
+	struct peer *peer = &p->l->peer;
+	char data[1000], buf[4000];
+	size_t heard = 0;
+	int n;
+
+	while ((!p->done || p->got < *sent || *sent < PLAIN_BYTES) && ktls_now_ms() < limit) {
+		if (*sent < PLAIN_BYTES && !SSL_in_init(peer->ssl)) {
+			make_pattern(data, *sent, sizeof(data));
+			SSL_write(peer->ssl, data, sizeof(data));
+			*sent += sizeof(data);
+		}
+		flush_hard(p->l);
+		peer_fill(peer);
+		ERR_clear_error();
+		while ((n = SSL_read(peer->ssl, buf, sizeof(buf))) > 0)
+			heard += (size_t)n;
+		flush_hard(p->l);
+		poll(&(struct pollfd){ .fd = peer->fd, .events = POLLIN }, 1, 1);
+	}
+	return heard;
+}
+
+/*
+ * One thread reads the descriptor itself, another sends with ktls_send, which waits while keys change:
+ * the data stays for who reads.
+ */
+static void check_plain_reader(int we_serve, int kept)
+{
+	struct link l = start(0, 0, we_serve);
+	struct plain p = { .l = &l, .kept = kept };
+	size_t sent = 0, heard;
+	pthread_t reader, sender;
+
+	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	ok(kept ? !ktls_keep(l.ours) : !ktls_attend(l.ours), "a plain reader: %s", ktls_error(l.ours));
+	pthread_create(&reader, NULL, read_plainly, &p);
+	pthread_create(&sender, NULL, send_and_rekey, &p);
+	heard = run_plain_peer(&p, &sent);
+	if (!p.done)
+		shutdown(l.peer.fd, SHUT_RDWR);
+	p.stop = true;
+	pthread_join(reader, NULL);
+	pthread_join(sender, NULL);
+	ok(p.got == PLAIN_BYTES && !p.wrong && !ktls_pending(l.ours) && heard == PLAIN_SENDS &&
+	   info_of(&l).tx.rekeys == 2,
+	   "a plain reader, %s: has all of its data, %zu of %zu (%zu wrong), %zu heard, %u rekeys, %zd %s",
+	   kept ? "kept" : "attended by who sends", p.got, sent, p.wrong, heard,
+	   info_of(&l).tx.rekeys, p.end, ktls_error(l.ours));
+	stop(&l);
+}
+
 /* Reads what is left of a record, for carries() to begin anew. */
 static size_t read_all(struct link *l, char *buf, size_t len)
 {
@@ -872,6 +976,10 @@ static void check_version(int tls13)
 		for (suite = 0; suite < 4; suite++)
 			check_handback(tls13, suite, s);
 	check_automatic(tls13);
+	for (s = 0; !tls13 && s < 2; s++) {
+		check_plain_reader(s, 0);
+		check_plain_reader(s, 1);
+	}
 	for (s = 0; s < 2; s++) {
 		check_race(tls13, s, BY_LIBRARY);
 		check_race(tls13, s, BY_THREAD);

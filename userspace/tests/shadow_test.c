@@ -16,38 +16,10 @@
 #include "fake.h"
 #include "link.h"
 #include "shadow.h"
+#include "shadow_link.h"
 #include "tap.h"
 
-static struct link l;
-
-static void begin(int tls13, int we_serve)
-{
-	l = (struct link){ .tcp = -1, .tls13 = tls13 };
-	ok(!link_connect(&l, &suites[0], we_serve), "connected");
-	SSL_set_options(l.peer.ssl, SSL_OP_ALLOW_CLIENT_RENEGOTIATION);
-}
-
-static void end(void)
-{
-	link_close(&l);
-	pair_free(&l.ctx);
-}
-
-static void move(int rounds)
-{
-	char buf[100];
-	ssize_t n;
-
-	while (rounds--) {
-		while ((n = ktls_recv(l.ours, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
-			;
-		peer_fill(&l.peer);
-		ERR_clear_error();
-		while (SSL_read(l.peer.ssl, buf, sizeof(buf)) > 0)
-			;
-		peer_flush(&l.peer, peer_output(&l.peer));
-	}
-}
+#define l	shadow_link
 
 /* The carrier is full when the KeyUpdate, or any message of a handshake, is to go. */
 static void check_no_room(int tls13)
@@ -56,7 +28,7 @@ static void check_no_room(int tls13)
 	int times, good = 1;
 
 	for (times = 1; times < 20; times++) {
-		begin(tls13, 0);
+		shadow_begin(tls13, 0);
 		fake_no_room(ktls_fd(l.ours), times);
 		good = good && !ktls_rekey(l.ours) && ktls_rekeying(l.ours);
 		good = good && ktls_timeout(l.ours) >= 0;
@@ -65,13 +37,13 @@ static void check_no_room(int tls13)
 		if (tls13)
 			good = good && !counts.is_paused &&
 			       (times < 2 || ktls_send(l.ours, "x", 1, 0) == -EAGAIN);
-		move(times + 10);
+		shadow_move(times + 10);
 		counts = fake_counts(ktls_fd(l.ours));
 		good = good && counts.tx_keys == 2 && !counts.is_paused &&
 		       ktls_send(l.ours, "x", 1, 0) == 1 && !ktls_rekeying(l.ours);
 		if (!good)
 			break;
-		end();
+		shadow_end();
 	}
 	ok(good, "no room, up to %d times: it goes later, once: %s", times,
 	   good ? "" : ktls_error(l.ours));
@@ -81,23 +53,39 @@ static void check_refused_key(int tls13)
 {
 	char c;
 
-	begin(tls13, 0);
-	fake_refuse_keys(ktls_fd(l.ours), 1, ENOMEM);
+	shadow_begin(tls13, 0);
+	fake_refuse_keys(ktls_fd(l.ours), 1, EINVAL);
 	(void)ktls_rekey(l.ours);
-	move(6);
+	shadow_move(6);
 	ok(ktls_send(l.ours, "x", 1, 0) < 0 && ktls_error(l.ours)[0],
-	   "the kernel has no memory for a key: nothing goes under the old one: %s",
+	   "the kernel does not take a key: nothing goes under the old one: %s",
 	   ktls_error(l.ours));
-	end();
+	shadow_end();
 
-	begin(1, 0);
+	shadow_begin(1, 0);
 	fake_refuse_keys(ktls_fd(l.ours), 1, ENOMEM);
 	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
 	SSL_do_handshake(l.peer.ssl);
 	peer_flush(&l.peer, peer_output(&l.peer));
 	ok(link_receive(&l, &c, 1) < 0 && strstr(ktls_error(l.ours), "peer's new key"),
 	   "nor for the peer's: %s", ktls_error(l.ours));
-	end();
+	shadow_end();
+}
+
+/* That there is no memory for a key now says nothing about later. */
+static void check_late_key(void)
+{
+	char c;
+
+	shadow_begin(1, 0);
+	fake_refuse_keys(ktls_fd(l.ours), 3, ENOMEM);
+	ok(!ktls_rekey(l.ours) && ktls_send(l.ours, "x", 1, 0) == -EAGAIN &&
+	   fake_counts(ktls_fd(l.ours)).tx_keys == 1,
+	   "the kernel has no memory for a key: nothing goes under the old one");
+	shadow_move(4);
+	ok(fake_counts(ktls_fd(l.ours)).tx_keys == 2 && ktls_send(l.ours, "x", 1, 0) == 1 &&
+	   peer_receive(&l, &c, 1) == 1, "but later under the new one: %s", ktls_error(l.ours));
+	shadow_end();
 }
 
 /* What the kernel says is left of the keys decides, without anybody's doing anything. */
@@ -107,28 +95,28 @@ static void check_limits(int tls13)
 	char c = 'x';
 	int i;
 
-	begin(tls13, 0);
+	shadow_begin(tls13, 0);
 	for (i = 0; i < 2000; i++)
 		(void)ktls_send(l.ours, &c, 1, 0);
-	move(4);
+	shadow_move(4);
 	counts = fake_counts(ktls_fd(l.ours));
 	ok(counts.tx_keys == 1, "limits: far away, the keys stay");
 	fake_left(ktls_fd(l.ours), 10, ~0ULL);
 	for (i = 0; i < 70000 && fake_counts(ktls_fd(l.ours)).tx_keys == 1; i++) {
 		(void)ktls_send(l.ours, &c, 1, 0);
 		if (i % 1000 == 0 || ktls_rekeying(l.ours))
-			move(4);
+			shadow_move(4);
 	}
 	counts = fake_counts(ktls_fd(l.ours));
 	ok(counts.tx_keys >= 2 && i < 70000, "limits: near, they change, after %d records", i);
-	end();
+	shadow_end();
 }
 
 static void check_seconds(void)
 {
 	char c = 'x';
 
-	begin(1, 1);
+	shadow_begin(1, 1);
 	ktls_rekey_after(l.ours, 0, 0, 1);
 	ok(ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 1,
 	   "seconds: not at once");
@@ -136,7 +124,7 @@ static void check_seconds(void)
 	ok(ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 2 &&
 	   ktls_send(l.ours, &c, 1, 0) == 1 && fake_counts(ktls_fd(l.ours)).tx_keys == 2,
 	   "seconds: when they have passed, once");
-	end();
+	shadow_end();
 }
 
 /* More handshakes than a client may begin in a second. */
@@ -145,7 +133,7 @@ static void check_rate(void)
 	struct fake_counts counts;
 	int i;
 
-	begin(0, 1);
+	shadow_begin(0, 1);
 	l.ours->shadow->renegotiations.since_ms = ktls_now_ms();
 	l.ours->shadow->renegotiations.used = 98;
 	for (i = 0; i < 40; i++) {
@@ -153,13 +141,13 @@ static void check_rate(void)
 			break;
 		SSL_do_handshake(l.peer.ssl);
 		peer_flush(&l.peer, peer_output(&l.peer));
-		move(4);
+		shadow_move(4);
 		l.ours->shadow->renegotiations.since_ms = ktls_now_ms();
 	}
 	counts = fake_counts(ktls_fd(l.ours));
 	ok(counts.tx_keys == 3 && counts.rx_keys == 3, "a client may not begin too many: %u",
 	   counts.tx_keys - 1);
-	end();
+	shadow_end();
 }
 
 /* A record that the kernel has taken comes once more, when OpenSSL has the connection again. */
@@ -169,8 +157,8 @@ static void check_replay(int tls13)
 	ssize_t n, got;
 	long len;
 
-	begin(tls13, 0);
-	move(4);
+	shadow_begin(tls13, 0);
+	shadow_move(4);
 	ok(SSL_write(l.peer.ssl, "once", 4) == 4, "replay: sent");
 	len = BIO_get_mem_data(l.peer.wbio, &at);
 	memcpy(old, at, (size_t)len);
@@ -184,7 +172,7 @@ static void check_replay(int tls13)
 	ok(got == -SSL_ERROR_SSL &&
 	   ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_SSLV3_ALERT_BAD_RECORD_MAC,
 	   "replay: and the peer is told: %zd", got);
-	end();
+	shadow_end();
 }
 
 /* rfc5246 7.2.2: no_renegotiation answers the beginning of a handshake, not its middle. */
@@ -193,8 +181,8 @@ static void check_late_refusal(void)
 	static const uint8_t refusal[] = { ALERT_WARNING, SSL_AD_NO_RENEGOTIATION };
 	int ret;
 
-	begin(0, 1);
-	move(2);
+	shadow_begin(0, 1);
+	shadow_move(2);
 	SSL_renegotiate(l.peer.ssl);
 	SSL_do_handshake(l.peer.ssl);
 	peer_flush(&l.peer, peer_output(&l.peer));
@@ -202,14 +190,14 @@ static void check_late_refusal(void)
 		(void)ktls_recv(l.ours, &ret, sizeof(ret), MSG_DONTWAIT);
 	ret = ktls_control_take(l.ours, RECORD_ALERT, refusal, sizeof(refusal));
 	ok(ret == -EPROTO, "a client that refuses what it has begun: %s", ktls_error(l.ours));
-	end();
+	shadow_end();
 
-	begin(0, 1);
+	shadow_begin(0, 1);
 	ok(!ktls_control_take(l.ours, RECORD_ALERT, refusal, sizeof(refusal)) &&
 	   !ktls_rekey(l.ours) && ktls_rekeying(l.ours), "a refusal of nothing is nothing");
-	move(8);
+	shadow_move(8);
 	ok(fake_counts(ktls_fd(l.ours)).tx_keys == 2 && !ktls_rekeying(l.ours), "new keys then");
-	end();
+	shadow_end();
 }
 
 /* Where others may go on to send, the numbers of the kernel are not for OpenSSL. */
@@ -217,15 +205,15 @@ static void check_no_pause(void)
 {
 	char c;
 
-	begin(1, 0);
-	move(2);
+	shadow_begin(1, 0);
+	shadow_move(2);
 	fake_no_pause(ktls_fd(l.ours), 1);
 	ok(ktls_detach(l.ours) == -ENOPROTOOPT && ktls_in_kernel(l.ours) &&
 	   ktls_send(l.ours, "x", 1, 0) == 1 && peer_receive(&l, &c, 1) == 1,
 	   "no pause: it stays in the kernel: %s", ktls_error(l.ours));
 	fake_no_pause(ktls_fd(l.ours), 0);
 	ok(!ktls_detach(l.ours), "and leaves it with one");
-	end();
+	shadow_end();
 }
 
 /* What the kernel still has for OpenSSL when the connection is handed back. */
@@ -233,8 +221,8 @@ static void check_handback_late(void)
 {
 	char buf[10];
 
-	begin(1, 1);
-	move(2);
+	shadow_begin(1, 1);
+	shadow_move(2);
 	/* The peer counts a record more, which nobody has read yet, and has another key. */
 	SSL_write(l.peer.ssl, "a", 1);
 	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
@@ -245,17 +233,17 @@ static void check_handback_late(void)
 	ok(!ktls_detach(l.ours), "handed back behind a KeyUpdate: %s", ktls_error(l.ours));
 	ok(link_receive(&l, buf, 2) == 2 && !memcmp(buf, "ab", 2), "and nothing is lost: %s",
 	   ktls_error(l.ours));
-	end();
+	shadow_end();
 }
 
 /* Where it does not work, all is as before. */
 static void check_kept(void)
 {
-	begin(1, 1);
+	shadow_begin(1, 1);
 	ok(!ktls_keep(l.ours), "kept");
 	fake_no_pause(ktls_fd(l.ours), 1);
 	ok(ktls_detach(l.ours) < 0 && l.ours->keeper, "not handed back, and kept");
-	end();
+	shadow_end();
 }
 
 /* What the peer wants answered when we have closed our direction comes to nothing, but no harm. */
@@ -263,8 +251,8 @@ static void check_half_closed(int kept)
 {
 	char buf[10];
 
-	begin(1, 0);
-	move(3);
+	shadow_begin(1, 0);
+	shadow_move(3);
 	ok(!kept || !ktls_keep(l.ours), "half closed: %s", kept ? "kept" : "not kept");
 	ok(!ktls_shutdown(l.ours), "half closed: shut down");
 	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
@@ -276,7 +264,7 @@ static void check_half_closed(int kept)
 	peer_flush(&l.peer, peer_output(&l.peer));
 	ok(link_receive(&l, buf, 9) == 9 && !memcmp(buf, "onit goes", 9),
 	   "half closed: all of it comes: %s", ktls_error(l.ours));
-	end();
+	shadow_end();
 }
 
 static void *take_turns(void *arg)
@@ -302,7 +290,7 @@ static void check_plain_reader(void)
 	char buf[10];
 	int fd;
 
-	begin(0, 0);
+	shadow_begin(0, 0);
 	fd = ktls_fd(l.ours);
 	ok(!ktls_attend(l.ours), "plain reader");
 	fcntl(fd, F_SETFL, 0);
@@ -316,7 +304,7 @@ static void check_plain_reader(void)
 	pthread_join(thread, NULL);
 	ok(!ktls_pending(l.ours) && recv(fd, buf, sizeof(buf), MSG_DONTWAIT) == 4,
 	   "plain reader: has its data");
-	end();
+	shadow_end();
 }
 
 int main(void)
@@ -331,6 +319,7 @@ int main(void)
 	}
 	for (tls13 = 0; tls13 < 2; tls13++)
 		check_replay(tls13);
+	check_late_key();
 	check_seconds();
 	check_rate();
 	check_late_refusal();

@@ -213,6 +213,38 @@ static void check_callbacks(void)
 	SSL_CTX_free(other);
 }
 
+static SSL_CTX_keylog_cb_func wrapped;
+static int wrapper_depth, wrapper_calls;
+
+static void wrap_log(const SSL *ssl, const char *line)
+{
+	wrapper_calls++;
+	if (++wrapper_depth < 10)
+		wrapped(ssl, line);
+	wrapper_depth--;
+}
+
+/* A program that puts its own callback before the one that it finds, which is ours. */
+static void check_wrapped_log(void)
+{
+	struct pair pair;
+	int i, before = 0;
+
+	init(&pair, cases[0].name, 0, 0);
+	for (i = 0; i < 2; i++) {
+		ok(!pair_connect(&pair, NULL, KTLS_USERSPACE), "a wrapped key log: connection %d", i);
+		pair_disconnect(&pair);
+		if (!i) {
+			wrapped = SSL_CTX_get_keylog_callback(pair.client_ctx);
+			SSL_CTX_set_keylog_callback(pair.client_ctx, wrap_log);
+			before = wrapper_calls;
+		}
+	}
+	ok(wrapper_calls > before && wrapper_calls <= 2 * 5, "a wrapped key log: called %d times",
+	   wrapper_calls);
+	pair_free(&pair);
+}
+
 int main(void)
 {
 	size_t i;
@@ -221,5 +253,6 @@ int main(void)
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
 		check_case(i);
 	check_callbacks();
+	check_wrapped_log();
 	return tap_done();
 }
