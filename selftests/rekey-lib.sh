@@ -44,6 +44,7 @@ changed() {
 # A flight that comes again is, but for its end, of an epoch that is over.
 nothing_else_bad() {
 	[[ -z ${datagrams-} ]] || grown[KtlsRxBadEpoch]=0
+	[[ -z ${rude-} ]] || grown[KtlsRxTruncated]=0
 	nothing_bad
 }
 
