@@ -4,6 +4,7 @@
 # What the scripts about other keys share. To be sourced after lib.sh.
 
 # OpenSSL 3.0 of this machine, 3.5 of the next Debian.
+# shellcheck disable=SC2034 # the scripts use it
 declare -A openssl=([3.0]=openssl [3.5]=$here/build/openssl-3.5)
 
 # Files of the sizes given, in site: of digits, which no peer takes for commands, none twice.
