@@ -106,7 +106,7 @@ static bool shake_hands(struct client *c)
 		return wait_for(c, ktls_events(c->conn));
 	if (ret)
 		return lose(c, ktls_error(c->conn));
-	tls_limit(c->conn);
+	c->kept = tls_limit(c->conn);
 	return go(c, CLIENT_ASKS, REQUEST_MS);
 }
 
@@ -216,6 +216,9 @@ static bool send_reply(struct client *c, const struct client_policy *policy)
 	struct reply *r = &c->reply;
 	ssize_t n;
 
+	/* The client may want other keys, and nobody reads now. */
+	if (!c->kept && ktls_attend(c->conn))
+		return lose(c, ktls_error(c->conn));
 	if (c->head_sent == r->head_len && r->offset == r->end)
 		return ktls_step(c->conn) == -EAGAIN ? wait_for(c, POLLOUT) :
 		       end_reply(c, policy);

@@ -24,6 +24,7 @@ struct client {
 	struct ktls_conn *conn;
 	int tcp;			/* open until the handshake is done */
 	enum client_state state;
+	bool kept;			/* a thread of the library's sees to its keys */
 	short want;			/* POLLIN, POLLOUT */
 	int64_t deadline_ms;
 	int64_t request_ms;		/* when the present request began */

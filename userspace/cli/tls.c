@@ -96,13 +96,17 @@ static void read_limits(const char *verb, const char *text)
 }
 
 /* Who waits for room alone would not see the peer's part: of TLS a thread does. */
-void tls_limit(struct ktls_conn *conn)
+bool tls_limit(struct ktls_conn *conn)
 {
 	if (!limits.bytes && !limits.records && !limits.seconds)
-		return;
+		return false;
 	(void)ktls_rekey_after(conn, limits.bytes, limits.records, limits.seconds);
-	if (ktls_in_kernel(conn) && !SSL_is_dtls(ktls_ssl(conn)) && ktls_keep(conn))
-		complain("%s", ktls_error(conn));
+	if (!ktls_in_kernel(conn) || SSL_is_dtls(ktls_ssl(conn)))
+		return false;
+	if (!ktls_keep(conn))
+		return true;
+	complain("%s", ktls_error(conn));
+	return false;
 }
 
 static bool set_certificate(SSL_CTX *ctx, const struct tls_options *o)
@@ -153,8 +157,6 @@ static void refuse_misuse(const char *verb, const struct tls_options *o)
 		misused(verb, "-dtls is DTLS 1.2: no -tls1_2 or -tls1_3");
 	if (o->require_kernel && o->userspace)
 		misused(verb, "-require-kernel and -userspace exclude each other");
-	if (o->require_kernel && o->tls13)
-		misused(verb, "-require-kernel and -tls1_3 exclude each other: the kernel carries TLS 1.2");
 	if (o->key && !o->cert)
 		misused(verb, "-key without -cert: give the certificate too");
 }
@@ -162,8 +164,12 @@ static void refuse_misuse(const char *verb, const struct tls_options *o)
 static bool kernel_is_there(const struct tls_options *o)
 {
 	const char *why;
+	unsigned int can;
 
-	if (!o->require_kernel || ktls_available(&why))
+	if (!o->require_kernel)
+		return true;
+	can = ktls_available(&why);
+	if (can && (!o->tls13 || can & KTLS_CAN_TLS13))
 		return true;
 	complain("%s", why);
 	return false;

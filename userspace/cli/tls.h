@@ -55,8 +55,11 @@ SSL_CTX *tls_server(const char *verb, const struct tls_options *options);
 /* KTLS_* flags for ktls_new. */
 unsigned int tls_flags(const struct tls_options *options);
 
-/* A connection whose handshake is done keeps to -rekey-after of the last context made. */
-void tls_limit(struct ktls_conn *conn);
+/*
+ * A connection whose handshake is done keeps to -rekey-after of the last context made. True: a
+ * thread of the library takes care of its keys.
+ */
+bool tls_limit(struct ktls_conn *conn);
 
 /* Says who is there, in a line or (verbose) several. */
 void tls_describe(const struct ktls_conn *conn, const char *peer, bool verbose, FILE *out);
