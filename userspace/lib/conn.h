@@ -188,11 +188,10 @@ void ktls_control_reply(struct ktls_conn *conn, uint8_t level, uint8_t descripti
  */
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 
-/*
- * rekey.c: something of ours has been sent or received: time for other keys? Called by who sends
- * before and by who receives behind.
- */
-void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len);
+/* rekey.c: so much has been sent or received by our calls, in one of them. */
+void ktls_rekey_count(struct ktls_usage *usage, size_t len);
+/* Time for other keys? Called by who sends before and by who receives behind. */
+void ktls_rekey_if_due(struct ktls_conn *conn, struct ktls_usage *usage);
 /* Likewise by what the kernel has counted, for who does not use our calls. */
 void ktls_rekey_check(struct ktls_conn *conn);
 /* When that is to be done, milliseconds; -1: when something else happens. */

@@ -74,7 +74,8 @@ static ssize_t user_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 						      "the peer demands answers and takes none"));
 		if (ret == SSL_ERROR_NONE) {
 			drop_rest(conn);
-			ktls_rekey_count(conn, &conn->rekeying.rx, (size_t)n);
+			ktls_rekey_count(&conn->rekeying.rx, (size_t)n);
+			ktls_rekey_if_due(conn, &conn->rekeying.rx);
 			return n;
 		}
 		if (ret == SSL_ERROR_ZERO_RETURN)
@@ -140,7 +141,7 @@ static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, i
 	if (ktls_wire_is_datagram(&conn->wire))
 		return send_datagram(conn, data, len, flags & MSG_DONTWAIT);
 	flags &= MSG_DONTWAIT;
-	ktls_rekey_count(conn, &conn->rekeying.tx, len);
+	ktls_rekey_if_due(conn, &conn->rekeying.tx);
 	while (done < len) {
 		ret = flush(conn, flags);
 		if (ret)
@@ -151,6 +152,8 @@ static ssize_t user_send(struct ktls_conn *conn, const void *data, size_t len, i
 			break;
 		done += n;
 	}
+	if (done)
+		ktls_rekey_count(&conn->rekeying.tx, done);
 	/* If this fails the next call says so: what was sealed counts as sent. */
 	if (done && !ret)
 		(void)flush(conn, flags);

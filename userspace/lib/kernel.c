@@ -155,12 +155,15 @@ static ssize_t kernel_send(struct ktls_conn *conn, const void *data, size_t len,
 {
 	ssize_t n;
 
-	ktls_rekey_count(conn, &conn->rekeying.tx, len);
+	ktls_rekey_if_due(conn, &conn->rekeying.tx);
 	n = clear_way(conn, flags);
 	if (n)
 		return n;
 	n = send(conn->fd, data, len, flags | MSG_NOSIGNAL);
-	return n < 0 ? explain_send(conn, errno) : n;
+	if (n < 0)
+		return explain_send(conn, errno);
+	ktls_rekey_count(&conn->rekeying.tx, (size_t)n);
+	return n;
 }
 
 /*
@@ -190,7 +193,7 @@ static ssize_t kernel_sendfile(struct ktls_conn *conn, int fd, off_t *offset, si
 {
 	ssize_t n;
 
-	ktls_rekey_count(conn, &conn->rekeying.tx, len);
+	ktls_rekey_if_due(conn, &conn->rekeying.tx);
 	n = clear_way(conn, 0);
 	if (n)
 		return n;
@@ -198,7 +201,10 @@ static ssize_t kernel_sendfile(struct ktls_conn *conn, int fd, off_t *offset, si
 	/* A file that cannot be spliced, as some of /proc. */
 	if (n == -EINVAL)
 		return ktls_copy_file(conn, fd, offset, len);
-	return n < 0 ? explain_send(conn, (int)-n) : n;
+	if (n < 0)
+		return explain_send(conn, (int)-n);
+	ktls_rekey_count(&conn->rekeying.tx, (size_t)n);
+	return n;
 }
 
 static size_t kernel_pending(const struct ktls_conn *conn)

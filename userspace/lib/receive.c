@@ -333,7 +333,8 @@ ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 	if (n < 0)
 		return n;
 	atomic_store(&conn->control.has_data, true);
-	ktls_rekey_count(conn, &conn->rekeying.rx, (size_t)n);
+	ktls_rekey_count(&conn->rekeying.rx, (size_t)n);
+	ktls_rekey_if_due(conn, &conn->rekeying.rx);
 	return (size_t)n < len ? n : (ssize_t)len;
 }
 

@@ -138,14 +138,19 @@ static void rekey_now(struct ktls_conn *conn)
 	atomic_store(&r->at_work, false);
 }
 
-void ktls_rekey_count(struct ktls_conn *conn, struct ktls_usage *usage, size_t len)
+void ktls_rekey_count(struct ktls_usage *usage, size_t len)
+{
+	atomic_fetch_add(&usage->bytes, len);
+	atomic_fetch_add(&usage->records, 1 + (len - !!len) / RECORD_MAX_PAYLOAD);
+}
+
+void ktls_rekey_if_due(struct ktls_conn *conn, struct ktls_usage *usage)
 {
 	struct ktls_rekeying *r = &conn->rekeying;
-	uint64_t bytes = atomic_fetch_add(&usage->bytes, len) + len;
-	uint64_t more = 1 + (len - !!len) / RECORD_MAX_PAYLOAD;
-	uint64_t records = atomic_fetch_add(&usage->records, more) + more;
+	uint64_t records = atomic_load(&usage->records);
 
-	if (exceeds(r, bytes, records) || ask_kernel(conn, records) || is_old(r))
+	if (exceeds(r, atomic_load(&usage->bytes), records) || ask_kernel(conn, records) ||
+	    is_old(r))
 		rekey_now(conn);
 }
 
