@@ -15,7 +15,7 @@ trap 'rm -rf "$work"' EXIT
 measure() {	# NAME OPTION...
 	local name=$1
 	shift
-	"$ktls" bench -scenario turns -size 64,1400,16384 -count 200 -warmup 0.02 -repeat 3 -json \
+	"$ktls" bench -scenario turns -size 64,1400,16384 -count 100 -warmup 0.01 -repeat 2 -json \
 		"$@" >"$work/$name.json"
 }
 

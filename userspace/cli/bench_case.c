@@ -34,9 +34,13 @@ struct run {
 	atomic_bool stop;	/* ends a phase of the measured ones, ... */
 	atomic_bool quit;	/* ... and the helpers */
 	atomic_int error;	/* the first */
-	int file;
-	uint8_t *map;
 };
+
+/* What files are sent from, made when first wanted, for all runs. */
+static struct {
+	int fd;
+	uint8_t *map;
+} file = { .fd = -1 };
 
 static double thread_cpu(void)
 {
@@ -119,27 +123,22 @@ static void *helper(void *arg)
 	return NULL;
 }
 
-static bool open_file(struct run *run)
+static bool make_file(void)
 {
-	run->file = memfd_create("ktls bench", MFD_CLOEXEC);
-	if (run->file < 0 || ftruncate(run->file, BENCH_FILE))
+	if (file.map)
+		return true;
+	if (file.fd < 0)
+		file.fd = memfd_create("ktls bench", MFD_CLOEXEC);
+	if (file.fd < 0 || ftruncate(file.fd, BENCH_FILE))
 		return false;
-	run->map = mmap(NULL, BENCH_FILE, PROT_READ | PROT_WRITE, MAP_SHARED, run->file, 0);
-	if (run->map == MAP_FAILED) {
-		run->map = NULL;
+	file.map = mmap(NULL, BENCH_FILE, PROT_READ | PROT_WRITE, MAP_SHARED, file.fd, 0);
+	if (file.map == MAP_FAILED) {
+		file.map = NULL;
 		return false;
 	}
 	/* A hole would be one page of zeros. */
-	memset(run->map, 'k', BENCH_FILE);
+	memset(file.map, 'k', BENCH_FILE);
 	return true;
-}
-
-static void close_file(struct run *run)
-{
-	if (run->map)
-		munmap(run->map, BENCH_FILE);
-	if (run->file >= 0)
-		close(run->file);
 }
 
 static bool equip(struct run *run, struct hand *h, struct bench_end ends[2])
@@ -152,8 +151,8 @@ static bool equip(struct run *run, struct hand *h, struct bench_end ends[2])
 	h->work = (struct bench_worker){
 		.scenario = c->scenario, .way = c->way, .own = &ends[h->helper],
 		.other = &ends[1], .size = c->size, .dgram = c->protocol->dgram,
-		.stop = h->helper ? &run->quit : &run->stop, .file = run->file,
-		.map = run->map, .pipe = { -1, -1 }, .buffer = aligned_alloc(PAGE, room),
+		.stop = h->helper ? &run->quit : &run->stop, .file = file.fd,
+		.map = file.map, .pipe = { -1, -1 }, .buffer = aligned_alloc(PAGE, room),
 	};
 	if (!h->work.buffer || pipe2(h->work.pipe, O_CLOEXEC))
 		return false;
@@ -296,7 +295,7 @@ static void measure(struct run *run)
 	struct bench_case *c = run->c;
 	int err;
 
-	if (!open_file(run) || !start_all(run)) {
+	if ((c->scenario->from_file && !make_file()) || !start_all(run)) {
 		c->outcome = BENCH_FAILED;
 		snprintf(c->why, BENCH_WHY, "not enough files, memory or threads");
 		return;
@@ -317,7 +316,7 @@ static void measure(struct run *run)
 void bench_case_run(const struct bench_plan *plan, struct bench_case *c)
 {
 	const char *excluded = bench_scenario_excludes(c->scenario, c->way, c->protocol, c->size);
-	struct run run = { .plan = plan, .c = c, .file = -1 };
+	struct run run = { .plan = plan, .c = c };
 	unsigned int i;
 
 	if (excluded) {
@@ -337,7 +336,6 @@ void bench_case_run(const struct bench_plan *plan, struct bench_case *c)
 	}
 	for (i = 0; i < 2 * plan->connections && run.hands; i++)
 		strip(&run.hands[i]);
-	close_file(&run);
 	free(run.ends);
 	free(run.hands);
 }

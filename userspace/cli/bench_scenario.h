@@ -43,7 +43,7 @@ struct bench_scenario {
 	bench_step *help;	/* of the other; NULL: has no thread */
 	bool half;		/* the other takes the records as they are */
 	bool sends, receives;
-	bool by_sendfile, by_splice;
+	bool from_file, by_sendfile, by_splice;
 	const char *timed[BENCH_TIMED];	/* what the marks are of; NULL: none */
 };
 

@@ -1,14 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-#	cli_bench.sh [BUILD]		timeout=300, one kernel is enough
+#	cli_bench.sh [BUILD]		timeout=600, one kernel is enough
 #
 # ktls bench: each way and scenario moves data, who cannot is listed with the reason, what it
 # writes can be read, and what it says to mistakes.
 # shellcheck source=cli-lib.sh
 . "$(dirname "$0")/cli-lib.sh"
 
-bench() { once bench -count 20 -warmup 0 -repeat 1 "$@"; }
+# In emulation a handshake takes its time, and there are many.
+patience=150
+bench() { once bench -count 5 -warmup 0 -repeat 1 "$@"; }
 
 usage_tests() {
 	ok 'help' eval "once bench --help | grep '^usage: ktls bench'"
@@ -73,9 +75,9 @@ scenario_tests() {
 
 output_tests() {
 	ok 'a table' eval 'bench -scenario send,echo -size 100 >table'
-	ok 'of throughput' has 'send, TLS 1.2 AES128-GCM, 100 bytes: 1 x 20 records' table
+	ok 'of throughput' has 'send, TLS 1.2 AES128-GCM, 100 bytes: 1 x 5 records' table
 	ok 'and latency' has 'round trip' table
-	ok 'each cipher, several connections, large calls' eval 'bench -json -parallel 3 -size 40000 \
+	ok 'each cipher, several connections, large calls' eval 'bench -json -parallel 2 -size 40000 \
 		-way openssl,plain,af_ktls -scenario send,recv \
 		-cipher AES256-GCM,chacha20-poly1305,AES128-CCM >ciphers.json'
 	outcomes ciphers.json >ciphers
