@@ -5,7 +5,7 @@
 #
 # Instructions a record, of AF_KTLS and of what it is compared with, against insn.baseline: in a
 # counted guest a nanosecond is an instruction. Prints TAP with the figures as comments, and leaves
-# them in /run/ktls/insn.rows, in the form of the baseline. Not under detectors.
+# them in /run/ktls/insn.rows, in the form of the baseline.
 cd "$(dirname "$0")" || exit 1
 [ -n "${KTLS_COUNTED-}" ] || { echo '1..0 # SKIP time is not instructions on this machine'; exit; }
 ktls=../userspace/build/ktls

@@ -194,6 +194,42 @@ static void write_group(FILE *out, const struct bench_group *g)
 	fprintf(out, "</table></section>\n");
 }
 
+static void write_ratios(FILE *out, const struct bench_group *g)
+{
+	const struct bench_case *ours = bench_groups_way(g, &bench_af_ktls), *c;
+
+	if (!ours)
+		return;
+	fprintf(out, "<tr><th>%s, %s %s, %zu bytes", ours->scenario->name, ours->protocol->name,
+		ours->cipher->name, ours->size);
+	for (c = g->first; c < g->end; c++)
+		if (c->way != &bench_af_ktls)
+			write_number(out, bench_groups_ratio(ours, bench_groups_way(g, c->way)), 2);
+	fputc('\n', out);
+}
+
+/* All groups have the same ways. */
+static void write_overview(FILE *out, const struct bench_plan *plan)
+{
+	struct bench_group g = { 0 };
+	const struct bench_case *c;
+
+	if (!bench_groups_next(plan, &g))
+		return;
+	fprintf(out, "<h2>AF_KTLS beside the others</h2>\n<p>How many times as many records a second "
+		"go by AF_KTLS.</p>\n<table><tr><th>");
+	for (c = g.first; c < g.end; c++)
+		if (c->way != &bench_af_ktls) {
+			fprintf(out, "<th>");
+			text(out, c->way->title);
+		}
+	fputc('\n', out);
+	do {
+		write_ratios(out, &g);
+	} while (bench_groups_next(plan, &g));
+	fprintf(out, "</table>\n");
+}
+
 static void write_fact(FILE *out, const char *name, const char *value)
 {
 	fprintf(out, "<tr><th>%s<td class=\"l\">", name);
@@ -257,6 +293,7 @@ void bench_report_write(FILE *out, const struct bench_plan *plan,
 	fputs(head, out);
 	write_machine(out, plan, machine);
 	fputs(notes, out);
+	write_overview(out, plan);
 	while (bench_groups_next(plan, &g))
 		write_group(out, &g);
 	fputs("</html>\n", out);
