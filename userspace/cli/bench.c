@@ -350,13 +350,37 @@ static bool close_report(FILE *f, const struct bench_plan *plan,
 	return good;
 }
 
+static void free_cases(struct bench_plan *plan)
+{
+	size_t i;
+
+	for (i = 0; i < plan->count; i++)
+		free(plan->cases[i].samples);
+	free(plan->cases);
+}
+
+/* Runs, and tells: the table or JSON, and the report unless that is NULL. */
+static int run_plan(struct bench_plan *plan, const struct bench_machine *machine, FILE *report)
+{
+	run_all(plan);
+	if (args.json)
+		bench_json_write(stdout, plan, machine);
+	else
+		bench_table_write(stdout, plan);
+	if (fflush(stdout)) {
+		complain("standard output: %s", strerror(errno));
+		return STATUS_LOCAL;
+	}
+	return close_report(report, plan, machine) ? status_of(plan) : STATUS_LOCAL;
+}
+
 static int run(int argc, char **argv)
 {
 	struct bench_machine machine;
 	struct bench_plan plan = { 0 };
 	struct choice choice = { 0 };
 	FILE *report = NULL;
-	int i;
+	int i, status;
 
 	/* Parsing moves the arguments. */
 	bench_machine_describe(&machine, argc, argv);
@@ -372,14 +396,9 @@ static int run(int argc, char **argv)
 		if (!report)
 			return STATUS_LOCAL;
 	}
-	run_all(&plan);
-	if (args.json)
-		bench_json_write(stdout, &plan, &machine);
-	else
-		bench_table_write(stdout, &plan);
-	if (!close_report(report, &plan, &machine))
-		return STATUS_LOCAL;
-	return status_of(&plan);
+	status = run_plan(&plan, &machine, report);
+	free_cases(&plan);
+	return status;
 }
 
 const struct verb verb_bench = {

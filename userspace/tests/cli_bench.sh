@@ -86,6 +86,7 @@ output_tests() {
 	ok 'is kept to' has '2 x 0.05 s' table
 	ok 'a report' eval 'bench -scenario echo -report report.html >table'
 	ok 'is a page with charts' has '<svg ' report.html
+	ok 'an output that is full' eval 'status 5 bench -scenario echo -way plain >/dev/full'
 	ok 'nothing but absent ways is an error' eval \
 		'status 5 bench -scenario splice -way openssl >table; has "is absent from splice" table'
 }
