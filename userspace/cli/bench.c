@@ -193,6 +193,8 @@ static void read_amounts(struct bench_plan *plan)
 	plan->connections = read_limited("parallel", args.connections, PARALLEL_MAX);
 	plan->repeats = read_limited("repeat", args.repeats, REPEATS_MAX);
 	plan->no_pad = args.no_pad;
+	if (args.no_pad && !args.tls13)
+		misused("bench", "-no-pad is for -tls1_3");
 }
 
 /* What is asked for. */

@@ -33,6 +33,7 @@ usage_tests() {
 	ok 'no runs' status 2 once bench -repeat 0
 	ok 'a count of 0' status 2 once bench -count 0
 	ok 'a count and a time' status 2 once bench -count 5 -time 1
+	ok 'no padding, but not TLS 1.3' status 2 once bench -no-pad -tls1_2
 	ok 'a report that cannot be written' status 5 bench -report nowhere/x.html -way plain
 }
 
