@@ -86,6 +86,9 @@ static void phase(struct hand *h, uint64_t limit)
 	w->marks[1].count = 0;
 	while (!is_over(w->stop) && !(limit && w->records >= (double)limit)) {
 		ret = w->scenario->step(w);
+		w->stalls = ret ? w->stalls + 1 : 0;
+		if (w->stalls >= BENCH_STALLS)
+			ret = -ETIMEDOUT;
 		if (ret && ret != -EAGAIN)
 			break;
 	}
@@ -115,8 +118,10 @@ static void *helper(void *arg)
 	struct bench_worker *w = &h->work;
 	int ret = 0;
 
-	while (!is_over(&h->run->quit) && (!ret || ret == -EAGAIN))
+	while (!is_over(&h->run->quit) && (!ret || ret == -EAGAIN)) {
 		ret = w->scenario->help(w);
+		w->stalls = 0;
+	}
 	/* At the end the other may have closed. */
 	if (ret && ret != -EAGAIN && !is_over(&h->run->quit))
 		fail(h->run, -ret);

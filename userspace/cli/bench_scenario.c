@@ -35,9 +35,9 @@ static void count(struct bench_worker *w, size_t bytes)
 }
 
 /* Whether to try again after a while in which nothing moved. */
-static bool goes_on(const struct bench_worker *w)
+static bool goes_on(struct bench_worker *w)
 {
-	return !atomic_load_explicit(w->stop, memory_order_relaxed);
+	return ++w->stalls < BENCH_STALLS && !atomic_load_explicit(w->stop, memory_order_relaxed);
 }
 
 static int put_over(struct bench_worker *w, struct bench_end *end, const uint8_t *data)

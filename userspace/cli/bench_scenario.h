@@ -9,6 +9,7 @@
 
 #define BENCH_FILE	(8 << 20)	/* bytes of what sendfile, splice and mmap send */
 #define BENCH_MARKS	(1 << 17)
+#define BENCH_STALLS	50		/* of bench_net_patience: what waits that long has failed */
 
 struct bench_marks {
 	uint32_t *ns;		/* room for BENCH_MARKS; those after that are not noted */
@@ -23,6 +24,7 @@ struct bench_worker {
 	size_t size;
 	bool dgram;
 	const atomic_bool *stop;
+	unsigned int stalls;		/* since something moved */
 	uint8_t *buffer;		/* of size */
 	int file;
 	const uint8_t *map;		/* of the file */
