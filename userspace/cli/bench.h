@@ -42,6 +42,7 @@ const struct bench_cipher *bench_cipher_find(const char *name, size_t len);
 struct bench_setup {
 	const struct bench_protocol *protocol;
 	const struct bench_cipher *cipher;
+	size_t size;		/* of what is sent at once */
 	bool half;		/* the second end is not to open records, but to throw them away */
 	bool sends, receives;	/* what the first end will do */
 	bool no_pad;		/* TLS_RX_EXPECT_NO_PAD */

@@ -194,7 +194,7 @@ static enum bench_outcome open_all(struct run *run)
 {
 	struct bench_case *c = run->c;
 	struct bench_setup setup = {
-		.protocol = c->protocol, .cipher = c->cipher, .half = c->scenario->half,
+		.protocol = c->protocol, .cipher = c->cipher, .size = c->size, .half = c->scenario->half,
 		.sends = c->scenario->sends, .receives = c->scenario->receives,
 		.no_pad = run->plan->no_pad,
 	};

@@ -115,6 +115,20 @@ static int shake_hands(struct bench_end end[2])
 	return ret[0] ? ret[0] : ret[1];
 }
 
+/* However large the MTU that it is told, there is one of its own. */
+static enum bench_outcome check_room(const struct bench_setup *setup, struct bench_end end[2],
+				     char why[BENCH_WHY])
+{
+	unsigned int room = gnutls_dtls_get_data_mtu(end[0].session);
+
+	if (!setup->protocol->dgram || setup->size <= room)
+		return BENCH_DONE;
+	snprintf(why, BENCH_WHY, "its datagrams take %u bytes at most", room);
+	close_session(&end[0]);
+	close_session(&end[1]);
+	return BENCH_ABSENT;
+}
+
 static enum bench_outcome open_gnutls(const struct bench_setup *setup, struct bench_end end[2],
 				      char why[BENCH_WHY])
 {
@@ -129,7 +143,7 @@ static enum bench_outcome open_gnutls(const struct bench_setup *setup, struct be
 	if (!ret)
 		ret = shake_hands(end);
 	if (!ret)
-		return BENCH_DONE;
+		return check_room(setup, end, why);
 	snprintf(why, BENCH_WHY, "the handshake: %s", gnutls_strerror(ret));
 	close_session(&end[0]);
 	close_session(&end[1]);
@@ -140,7 +154,9 @@ static ssize_t result(ssize_t n)
 {
 	if (n >= 0)
 		return n;
-	return gnutls_error_is_fatal((int)n) ? -EPROTO : -EAGAIN;
+	if (n == GNUTLS_E_LARGE_PACKET)
+		return -EMSGSIZE;
+	return n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED ? -EAGAIN : -EPROTO;
 }
 
 /* What could not be sent at first is kept there, and sent when asked to with the same data. */

@@ -54,6 +54,7 @@ scenario_tests() {
 	ok 'all scenarios over TLS 1.2 and 1.3' eval 'bench -json -scenario all -tls1_2 -tls1_3 \
 		-size 1400 >tls.json'
 	ok 'and DTLS' eval 'bench -json -scenario all -dtls -size 1400 >dtls.json'
+	ok 'and the largest of those' eval 'bench -json -scenario send,echo -dtls -size 16384 >large.json'
 	outcomes tls.json >tls
 	outcomes dtls.json >dtls
 	ok 'nothing failed' lacks ' failed ' tls
