@@ -24,6 +24,9 @@ help:
 	@echo 'make install    library and command, and the module if built; DESTDIR=, PREFIX=/usr/local'
 	@echo 'make uninstall  removes them again; same DESTDIR=, PREFIX='
 	@echo 'make demo       curl and openssl fetch files from ktls serve, in a guest'
+	@echo 'make bench      ktls bench in a guest, and its report in results/; OPTIONS="-scenario send"'
+	@echo 'make bench-insn instructions a record in a guest, beside those of the peers; WRITE=1 keeps'
+	@echo '                them as the baseline; KERNEL=6.1|6.12|7.2'
 	@echo 'make check      all tests; KERNEL=6.1|6.12|7.2|all, TESTS="names of some"; see results/'
 	@echo 'make check-debug  all tests in a kernel with bug detectors (KASAN, lockdep, kmemleak, ...)'
 	@echo 'make check-race the same in a kernel with a data race detector (KCSAN), on two processors'
@@ -89,6 +92,14 @@ demo:
 	@$(qemu)/deps demo
 	@$(qemu)/demo
 
+bench:
+	@$(qemu)/deps bench
+	@$(qemu)/bench $(OPTIONS)
+
+bench-insn:
+	@$(qemu)/deps bench
+	@$(qemu)/bench-insn $(KERNEL) $(if $(WRITE),--write)
+
 fuzz:
 	@$(qemu)/deps check
 	@$(qemu)/fuzz $(MINUTES)
@@ -105,5 +116,5 @@ check:
 	@$(qemu)/deps check
 	@$(qemu)/check $(KERNEL) $(TESTS)
 
-.PHONY: all help module no-headers userspace install uninstall clean deps demo check check-debug \
-	check-race fuzz soak
+.PHONY: all help module no-headers userspace install uninstall clean deps demo bench bench-insn check \
+	check-debug check-race fuzz soak

@@ -22,7 +22,7 @@ struct verb {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct verb verb_serve, verb_connect, verb_listen, verb_relay, verb_stat;
+extern const struct verb verb_serve, verb_connect, verb_listen, verb_relay, verb_stat, verb_bench;
 
 /* "ktls: ..." and a newline to standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -11,7 +11,7 @@
 #include "options.h"
 
 static const struct verb *const verbs[] = {
-	&verb_serve, &verb_connect, &verb_listen, &verb_relay, &verb_stat,
+	&verb_serve, &verb_connect, &verb_listen, &verb_relay, &verb_stat, &verb_bench,
 };
 
 #define VERBS	(sizeof(verbs) / sizeof(verbs[0]))

@@ -15,7 +15,7 @@ uapi=$root/include/uapi/linux/ktls.h
 # Lines of verb and option, as the verbs' help has them, ...
 options() {
 	local verb
-	for verb in serve connect listen relay stat; do
+	for verb in serve connect listen relay stat bench; do
 		once "$verb" --help | sed -n "s/^  -\([A-Za-z0-9_-]*\) .*/$verb \1/p"
 	done
 }
