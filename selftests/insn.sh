@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-#	insn.sh		timeout=300, counted guest
+#	insn.sh		timeout=300, counted guest, one kernel is enough
 #
 # Instructions a record, of AF_KTLS and of what it is compared with, against insn.baseline: in a
 # counted guest a nanosecond is an instruction. Prints TAP with the figures as comments, and leaves
