@@ -88,8 +88,7 @@ static int give_up(struct ktls_conn *conn, int ret)
 {
 	conn->shadow->retired = true;
 	conn->rx_end = ret;
-	conn->tx_closed = true;
-	ktls_output_drop(conn);
+	ktls_output_fail(conn);
 	return ret;
 }
 

@@ -45,8 +45,8 @@ static int end_all(struct ktls_conn *conn, int ret)
 	conn->rx_end = ret;
 	conn->tx_closed = true;
 	(void)shutdown(conn->fd, SHUT_RD);
-	if (!ktls_wire_is_datagram(&conn->wire))
-		(void)shutdown(conn->wire.fd, SHUT_WR);
+	/* A listener's carrier is for others too. */
+	(void)shutdown(ktls_wire_is_datagram(&conn->wire) ? conn->fd : conn->wire.fd, SHUT_WR);
 	ktls_shadow_end(conn);
 	return ret;
 }

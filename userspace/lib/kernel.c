@@ -113,7 +113,7 @@ static int wait_turn(struct ktls_conn *conn, const struct ktls_wait *wait)
 	return ret;
 }
 
-/* New keys are due before the next data: 0 when they are in. */
+/* New keys are due before the next data: 0 when they are in. A failure has its sentence already. */
 static int clear_way(struct ktls_conn *conn, int flags)
 {
 	int ret = ktls_shadow_push(conn);
@@ -128,6 +128,8 @@ static int clear_way(struct ktls_conn *conn, int flags)
 			return ret;
 		ret = ktls_shadow_push(conn);
 	}
+	if (!ret && (conn->tx_closed || conn->rx_end < 0))
+		return -EPIPE;
 	return ret;
 }
 

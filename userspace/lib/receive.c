@@ -131,9 +131,14 @@ ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len)
 	return n;
 }
 
-/* Nothing more comes: nor what somebody waits for who wants to send. */
+/*
+ * Nothing more comes: nor what somebody waits for who wants to send. rfc5246 7.2.2: an error ends
+ * both directions, before he is let go on.
+ */
 static void end_receiving(struct ktls_conn *conn, int end)
 {
+	if (end < 0)
+		conn->tx_closed = true;
 	conn->rx_end = end;
 	ktls_shadow_end(conn);
 }

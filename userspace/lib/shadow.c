@@ -205,7 +205,7 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
 		ret = err;
 	err = ktls_output_send(conn);
 	if (ret)
-		ktls_output_drop(conn);
+		ktls_output_fail(conn);
 	/* A peer that is gone is noticed by reading, behind what it has sent. */
 	if (!ret && conn->tx_closed && err && err != -EAGAIN)
 		ret = err;
@@ -332,10 +332,11 @@ static void end(struct ktls_conn *conn, struct ktls_shadow *s)
 	s->asked = false;
 	if (conn->rx_end >= 0)
 		(void)ktls_output_send(conn);
-	if (conn->rx_end < 0 || conn->tx_closed) {
-		s->silent = true;
+	s->silent = s->silent || conn->rx_end < 0 || conn->tx_closed;
+	if (conn->rx_end < 0)
+		ktls_output_fail(conn);
+	else if (conn->tx_closed)
 		ktls_output_drop(conn);
-	}
 }
 
 void ktls_shadow_end(struct ktls_conn *conn)

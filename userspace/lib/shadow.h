@@ -108,5 +108,7 @@ int ktls_output_send(struct ktls_conn *conn);
 void ktls_output_drop(struct ktls_conn *conn);
 /* Likewise, and nothing more may follow it: who writes the descriptor himself hears of it. */
 void ktls_output_cut(struct ktls_conn *conn);
+/* The connection has failed: what waits for the handshake, in the kernel or in a call, never goes. */
+void ktls_output_fail(struct ktls_conn *conn);
 
 #endif

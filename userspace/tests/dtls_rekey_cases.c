@@ -439,6 +439,25 @@ static void check_stray_change(int we_serve)
 	end();
 }
 
+/* Who writes the descriptor himself is not to go on beside a handshake that has failed. */
+static void check_refused(void)
+{
+	int64_t limit = ktls_now_ms() + PATIENCE_MS;
+
+	ok(!begin(0, 1) && carries() && !ktls_keep(d.ours), "refused: kept");
+	drain();
+	SSL_set_verify(ktls_ssl(d.ours), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	ok(!ktls_rekey(d.ours), "refused: begun");
+	while (!d.ours->rx_end && ktls_now_ms() < limit) {
+		move_peer();
+		usleep(5000);
+	}
+	ktls_keep_end(d.ours);
+	ok(d.ours->rx_end == -EPROTO && send(ktls_fd(d.ours), "SECRET", 6, MSG_NOSIGNAL) == -1 &&
+	   errno == EPIPE, "refused: plain writers are, too: %s", ktls_error(d.ours));
+	end();
+}
+
 int dtls_rekey_cases(void)
 {
 	size_t suite;
@@ -449,6 +468,7 @@ int dtls_rekey_cases(void)
 			check_suite(suite, s);
 	for (s = 0; s < 2; s++)
 		check_stray_change(s);
+	check_refused();
 	for (s = 0; s < 2; s++) {
 		check_losses(0, 30, s);
 		check_losses(30, 0, s);

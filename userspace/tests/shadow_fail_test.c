@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Handshakes of TLS 1.2 that fail half way, or are not done yet: what waits for them, and what the
+ * peer sends before it has proved anything; over a made up kernel (fake.h).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+
+#include "fake.h"
+#include "shadow.h"
+#include "shadow_link.h"
+#include "tap.h"
+
+#define l	shadow_link
+
+static struct {
+	ssize_t sent, received;
+	char why[200];
+	atomic_bool done;
+} ends;
+
+static void peer_turn(void)
+{
+	char c;
+
+	peer_fill(&l.peer);
+	ERR_clear_error();
+	(void)SSL_read(l.peer.ssl, &c, 1);
+	peer_flush(&l.peer, peer_output(&l.peer));
+}
+
+/* A server asks for a certificate that it will not accept, and the client has begun. */
+static void ask_for_certificate(void)
+{
+	char c;
+
+	memset(&ends, 0, sizeof(ends));
+	shadow_begin(0, 1);
+	shadow_move(3);
+	SSL_set_verify(ktls_ssl(l.ours), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	if (ktls_rekey(l.ours))
+		printf("Bail out! no handshake\n");
+	peer_turn();
+	while (!l.ours->shadow->shaking)
+		(void)ktls_recv(l.ours, &c, 1, MSG_DONTWAIT);
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+}
+
+static void *sender(void *arg)
+{
+	ends.sent = ktls_send(l.ours, "SECRET", 6, 0);
+	snprintf(ends.why, sizeof(ends.why), "%s", ktls_error(l.ours));
+	ends.done = true;
+	return arg;
+}
+
+static void *receiver(void *arg)
+{
+	char c;
+
+	while ((ends.received = ktls_recv(l.ours, &c, 1, 0)) > 0)
+		;
+	return arg;
+}
+
+static void let_it_fail(void)
+{
+	int64_t limit = ktls_now_ms() + LINK_TIMEOUT_MS;
+
+	while (!ends.done && ktls_now_ms() < limit) {
+		peer_turn();
+		usleep(2000);
+	}
+}
+
+static void check_refused(int alone)
+{
+	const char *who = alone ? "who sends alone" : "who sends beside a reader";
+	pthread_t threads[2];
+
+	ask_for_certificate();
+	if (!alone)
+		pthread_create(&threads[0], NULL, receiver, NULL);
+	pthread_create(&threads[1], NULL, sender, NULL);
+	/* Whoever is first, nobody may send now. */
+	usleep(50000);
+	let_it_fail();
+	pthread_join(threads[1], NULL);
+	if (!alone)
+		pthread_join(threads[0], NULL);
+	ok(ends.sent < 0 && strstr(ends.why, "certificate"), "refused, %s: %zd, %s", who,
+	   ends.sent, ends.why);
+	ok(alone || ends.received == -EPROTO, "refused: %zd for the reader", ends.received);
+	ok(ktls_send(l.ours, "SECRET", 6, 0) == -EPIPE && ktls_recv(l.ours, ends.why, 1, 0) == -EPROTO,
+	   "refused, %s: nothing goes later", who);
+	ok(send(ktls_fd(l.ours), "SECRET", 6, MSG_NOSIGNAL) == -1 && errno == EPIPE,
+	   "refused, %s: nor past us", who);
+	shadow_end();
+}
+
+int main(void)
+{
+	fake_kernel();
+	check_refused(0);
+	check_refused(1);
+	return tap_done();
+}
