@@ -116,6 +116,7 @@ struct ktls_conn {
 	struct ktls_shadow *shadow;	/* the kernel carries it */
 	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
 	atomic_bool shadow_timed;	/* DTLS: something may have to be sent again */
+	atomic_bool unproved;		/* the peer's new key is in use, and its Finished not here */
 	struct ktls_rekeying rekeying;
 	struct ktls_peer peer;		/* once PHASE_OPEN */
 	pthread_mutex_t control_lock;	/* of control but for what lock guards */

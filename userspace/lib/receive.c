@@ -234,6 +234,25 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
 }
 
 /*
+ * rfc5246 7.4.9: Finished follows the ChangeCipherSpec at once; before it nobody has proved who
+ * holds the new key. rfc6347 4.1: such datagrams may be dropped. Beside a reader who has the
+ * control records queued nobody knows on which side of the change data came. 0: go on; -errno.
+ */
+static int refuse_unproved(struct ktls_conn *conn, const struct received *r, size_t n)
+{
+	OPENSSL_cleanse(r->data, n < r->len ? n : r->len);
+	if (ktls_wire_is_datagram(&conn->wire))
+		return 0;
+	return rx_failed(conn, -EPROTO, SSL_AD_UNEXPECTED_MESSAGE,
+			 "the peer sent data before the Finished of its handshake");
+}
+
+static bool is_unproved(const struct ktls_conn *conn)
+{
+	return atomic_load(&conn->unproved) && !conn->queued;
+}
+
+/*
  * Application data: a count, 0: the end; -errno. In a handshake the answers that find no room have
  * to go later, and a flight of DTLS again: the kernel must not wait then.
  */
@@ -264,9 +283,10 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		/* An empty datagram is not the end. */
 		if (r->type == RECORD_DATA && !n && datagrams)
 			continue;
-		if (r->type == RECORD_DATA || !r->type)
+		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn)))
 			return n;
-		ret = received_control(conn, r, (size_t)n);
+		ret = r->type == RECORD_DATA || !r->type ? refuse_unproved(conn, r, (size_t)n) :
+							   received_control(conn, r, (size_t)n);
 		if (ret)
 			return ret < 0 ? ret : 0;
 	}

@@ -58,6 +58,8 @@ static void note_progress(struct ktls_conn *conn)
 		ktls_shadow_grant(conn);
 	if (!s->retired)
 		ktls_peer_note(conn);
+	if (!SSL_in_init(conn->ssl))
+		atomic_store(&conn->unproved, false);
 	if (before && !s->shaking) {
 		s->renegotiated = true;
 		stop_insisting(conn);
@@ -115,7 +117,10 @@ static int feed_change(struct ktls_conn *conn)
 	if (ret)
 		return ret;
 	s->held_change = !took_change(conn);
-	return s->held_change ? 0 : ktls_change_rx(conn);
+	if (s->held_change)
+		return 0;
+	atomic_store(&conn->unproved, true);
+	return ktls_change_rx(conn);
 }
 
 /* OpenSSL would answer with its next data, of which it never has any: the answer is our affair. */

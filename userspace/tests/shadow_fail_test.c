@@ -26,6 +26,11 @@ static struct {
 	atomic_bool done;
 } ends;
 
+static struct fake_counts counts(void)
+{
+	return fake_counts(ktls_fd(l.ours));
+}
+
 static void peer_turn(void)
 {
 	char c;
@@ -105,9 +110,96 @@ static void check_refused(int alone)
 	shadow_end();
 }
 
+/* Where the record of this type ends that OpenSSL has written; 0: there is none. */
+static size_t find_record(uint8_t type)
+{
+	char *at;
+	size_t len = (size_t)BIO_get_mem_data(l.peer.wbio, &at), i, n;
+
+	for (i = 0; i + FLOW_HEADER <= len; i += n) {
+		n = FLOW_HEADER + record_body_len((uint8_t *)at + i);
+		if ((uint8_t)at[i] == type)
+			return i + n;
+	}
+	return 0;
+}
+
+/* The client's flight up to its ChangeCipherSpec; what follows is kept. */
+static size_t send_change(char *rest, size_t size)
+{
+	int64_t limit = ktls_now_ms() + LINK_TIMEOUT_MS;
+	size_t n, left;
+	char c;
+
+	SSL_renegotiate(l.peer.ssl);
+	SSL_do_handshake(l.peer.ssl);
+	while (!(n = find_record(RECORD_CHANGE_CIPHER_SPEC)) && ktls_now_ms() < limit) {
+		peer_flush(&l.peer, peer_output(&l.peer));
+		(void)ktls_recv(l.ours, &c, 1, MSG_DONTWAIT);
+		peer_fill(&l.peer);
+		ERR_clear_error();
+		(void)SSL_read(l.peer.ssl, &c, 1);
+	}
+	peer_flush(&l.peer, n);
+	left = peer_output(&l.peer);
+	return left && left <= size && BIO_read(l.peer.wbio, rest, (int)left) == (int)left ? left : 0;
+}
+
+/* Sealed with the key that the client has just changed to. */
+static void send_early(const char *text)
+{
+	struct ktls_flow none = { 0 };
+	uint8_t record[200];
+	struct ktls_keys keys;
+	struct ktls_half half;
+	ssize_t n = -1;
+
+	if (!ktls_secrets_derive(l.peer.ssl, &none, &none, &keys)) {
+		ktls_half_set(&half, keys.cipher, &keys.tx);
+		n = ktls_half_seal(&half, RECORD_DATA, (const uint8_t *)text, strlen(text), record);
+	}
+	if (n < 0 || send(l.peer.fd, record, (size_t)n, 0) != n)
+		printf("Bail out! not sent\n");
+}
+
+static void check_before_finished(void)
+{
+	char rest[1000], text[100] = "";
+	ssize_t n;
+
+	shadow_begin(0, 1);
+	shadow_move(3);
+	ok(send_change(rest, sizeof(rest)) > 0, "before Finished: a client changes its key");
+	send_early("no Finished yet");
+	n = link_receive(&l, text, sizeof(text));
+	ok(n == -EPROTO && counts().rx_keys == 2 && !text[0], "before Finished: no data: %zd, %s", n,
+	   ktls_error(l.ours));
+	ok(ktls_send(l.ours, "x", 1, 0) == -EPIPE, "before Finished: the end of it");
+	shadow_end();
+}
+
+static void check_after_finished(void)
+{
+	char rest[1000], text[10] = "";
+	size_t n;
+
+	shadow_begin(0, 1);
+	shadow_move(3);
+	peer_send(&l.peer, "a", 1);
+	n = send_change(rest, sizeof(rest));
+	ok(n && send(l.peer.fd, rest, n, 0) == (ssize_t)n, "Finished: comes behind");
+	shadow_move(3);
+	peer_send(&l.peer, "b", 1);
+	ok(link_receive(&l, text, sizeof(text)) == 1 && text[0] == 'b', "Finished: and then data: %s",
+	   ktls_error(l.ours));
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
+	check_before_finished();
+	check_after_finished();
 	check_refused(0);
 	check_refused(1);
 	return tap_done();
