@@ -458,6 +458,39 @@ static void check_refused(void)
 	end();
 }
 
+/* A fragment of a ClientHello, whose rest never comes: no timer of DTLS runs yet. */
+static void check_fragment(void)
+{
+	static const uint8_t change[] = { 1 };
+	static const uint8_t hello[] = {
+		1, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 40, 0xfe, 0xfd, [51] = 0,
+	};
+	struct ktls_half half;
+	int wait, ret;
+
+	ok(!begin(0, 1) && carries(), "a fragment: connected");
+	drain();
+	copy_peer(&half);
+	send_sealed(&half, RECORD_HANDSHAKE, hello, sizeof(hello));
+	poll(&(struct pollfd){ .fd = ktls_fd(d.ours), .events = POLLIN }, 1, 1000);
+	move_ours();
+	wait = ktls_timeout(d.ours);
+	ok(ktls_rekeying(d.ours) && ktls_send(d.ours, "x", 1, MSG_DONTWAIT) == -EAGAIN && wait > 30000 &&
+	   wait <= 60000, "a fragment: data waits, not for ever: %d ms", wait);
+	/* What waits for a key is no reason to wait longer. */
+	send_sealed(&half, RECORD_CHANGE_CIPHER_SPEC, change, sizeof(change));
+	move_ours();
+	pthread_mutex_lock(&d.ours->shadow_lock);
+	d.ours->shadow->deadline_ms = ktls_now_ms();
+	pthread_mutex_unlock(&d.ours->shadow_lock);
+	ok(ktls_timeout(d.ours) == 0, "a fragment: there is something to do");
+	ret = ktls_step(d.ours);
+	ok(ret == -ETIMEDOUT && !ktls_rekeying(d.ours) &&
+	   ktls_send(d.ours, "x", 1, MSG_DONTWAIT) == -EPIPE, "a fragment: the end: %d %s", ret,
+	   ktls_error(d.ours));
+	end();
+}
+
 int dtls_rekey_cases(void)
 {
 	size_t suite;
@@ -469,6 +502,7 @@ int dtls_rekey_cases(void)
 	for (s = 0; s < 2; s++)
 		check_stray_change(s);
 	check_refused();
+	check_fragment();
 	for (s = 0; s < 2; s++) {
 		check_losses(0, 30, s);
 		check_losses(30, 0, s);
