@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Handshakes of TLS 1.2 that fail half way, or are not done yet: what waits for them, and what the
- * peer sends before it has proved anything; over a made up kernel (fake.h).
+ * peer sends before it has proved anything; and changes of keys that the peer's end overtakes.
+ * Over a made up kernel (fake.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -195,9 +196,44 @@ static void check_after_finished(void)
 	shadow_end();
 }
 
+/* The peer's end has arrived, and before it unread data and a KeyUpdate. */
+static void check_kept_to_end(void)
+{
+	static char big[RECORD_MAX_PAYLOAD];
+	ssize_t n, sum = 0, all = 3 * (ssize_t)sizeof(big) + 100;
+	int64_t limit;
+	int i;
+
+	shadow_begin(1, 0);
+	shadow_move(3);
+	fake_full(ktls_fd(l.ours), 10000);
+	ok(!ktls_keep(l.ours) && !ktls_shutdown(l.ours), "kept: our side closed");
+	for (i = 0; i < 3; i++)
+		peer_send(&l.peer, big, sizeof(big));
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	peer_send(&l.peer, big, 100);
+	SSL_shutdown(l.peer.ssl);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	(void)shutdown(l.peer.fd, SHUT_WR);
+	/* The keeper sees the hangup before anybody reads. */
+	usleep(200000);
+	for (limit = ktls_now_ms() + 3000; ktls_now_ms() < limit;) {
+		n = recv(ktls_fd(l.ours), big, sizeof(big), MSG_DONTWAIT);
+		if (!n)
+			break;
+		if (n < 0)
+			usleep(1000);
+		sum += n < 0 ? 0 : n;
+	}
+	ok(!n && sum == all && counts().rx_keys == 2, "kept: to the very end, %zd of %zd", sum, all);
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
+	check_kept_to_end();
 	check_before_finished();
 	check_after_finished();
 	check_refused(0);
