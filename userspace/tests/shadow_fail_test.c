@@ -230,9 +230,34 @@ static void check_kept_to_end(void)
 	shadow_end();
 }
 
+/* ktls_detach meets the peer's ClientHello behind data, and stays. */
+static void check_detach(void)
+{
+	int ret;
+
+	shadow_begin(0, 1);
+	shadow_move(3);
+	SSL_write(l.peer.ssl, "a", 1);
+	SSL_renegotiate(l.peer.ssl);
+	SSL_do_handshake(l.peer.ssl);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	fake_read_ahead(ktls_fd(l.ours), 2);
+	ret = ktls_detach(l.ours);
+	ok(ret == -EAGAIN && l.ours->shadow->shaking, "a handshake while detaching: %d %s", ret,
+	   ktls_error(l.ours));
+	ok(l.ours->shadow->paused && counts().is_paused &&
+	   send(ktls_fd(l.ours), "x", 1, MSG_DONTWAIT | MSG_NOSIGNAL) < 0,
+	   "a handshake while detaching: data waits for its end");
+	shadow_move(5);
+	ok(!counts().is_paused && ktls_send(l.ours, "x", 1, 0) == 1 && counts().tx_keys == 2,
+	   "a handshake while detaching: and goes");
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
+	check_detach();
 	check_kept_to_end();
 	check_before_finished();
 	check_after_finished();
