@@ -222,15 +222,20 @@ static bool must_look_around(struct ktls_conn *conn)
 	       (conn->queued && !conn->keeper);
 }
 
-/* What is in the way of data: 0: look again; -errno. */
-static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, bool key_is_due)
+/*
+ * What is in the way of data: 0: look again; -errno. Was it we who kept the kernel from waiting,
+ * another thread may have done meanwhile what was to be done.
+ */
+static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, bool key_is_due,
+			 bool has_looked)
 {
 	int ret = conn->queued && !conn->keeper ? ktls_attend(conn) : 0;
 
 	if (ret < 0)
 		return ret;
-	return key_is_due || must_look_around(conn) ? wait_for_peer(conn, wait, key_is_due, -1) :
-						      -EAGAIN;
+	if (key_is_due || must_look_around(conn))
+		return wait_for_peer(conn, wait, key_is_due, -1);
+	return has_looked && ktls_may_wait(conn, wait->flags) ? 0 : -EAGAIN;
 }
 
 /*
@@ -258,7 +263,7 @@ static bool is_unproved(const struct ktls_conn *conn)
  */
 static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flags)
 {
-	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due;
+	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due, looks;
 	struct ktls_wait wait;
 	ssize_t n;
 	int ret;
@@ -269,11 +274,12 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		(void)ktls_shadow_push(conn);
 		if (conn->rx_end < 0)
 			return conn->rx_end;
-		n = receive(conn, r, flags | (must_look_around(conn) ? MSG_DONTWAIT : 0));
+		looks = must_look_around(conn);
+		n = receive(conn, r, flags | (looks ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		key_is_due = n == -EKEYEXPIRED && datagrams;
 		if (n == -EAGAIN || key_is_due) {
-			n = wait_for_data(conn, &wait, key_is_due);
+			n = wait_for_data(conn, &wait, key_is_due, looks);
 			if (!n)
 				continue;
 			return n;

@@ -254,9 +254,35 @@ static void check_detach(void)
 	shadow_end();
 }
 
+static void push_and_send(void)
+{
+	fake_no_room(ktls_fd(l.ours), 0);
+	(void)ktls_shadow_push(l.ours);
+	peer_send(&l.peer, "y", 1);
+}
+
+/* Another thread sends what a reader was to look after, just when he has found no data. */
+static void check_pushed_meanwhile(void)
+{
+	ssize_t n;
+	char c;
+
+	shadow_begin(1, 0);
+	shadow_move(3);
+	fake_no_room(ktls_fd(l.ours), 1000);
+	ok(!ktls_rekey(l.ours) && ktls_rekeying(l.ours), "pushed meanwhile: a KeyUpdate waits");
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	fake_on_nothing(ktls_fd(l.ours), push_and_send);
+	n = ktls_recv(l.ours, &c, 1, 0);
+	ok(n == 1 && counts().tx_keys == 2, "pushed meanwhile: who may wait does: %zd", n);
+	ok(ktls_recv(l.ours, &c, 1, MSG_DONTWAIT) == -EAGAIN, "pushed meanwhile: who may not does not");
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
+	check_pushed_meanwhile();
 	check_detach();
 	check_kept_to_end();
 	check_before_finished();
