@@ -124,6 +124,7 @@ struct ktls_conn {
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
 	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	atomic_int receivers;		/* that wait for it: a sender leaves it to them */
 	struct ktls_held *held, **held_end;
 	size_t held_bytes, held_memory;
 	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */

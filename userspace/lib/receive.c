@@ -339,7 +339,9 @@ static int lock_receiver(struct ktls_conn *conn, int flags)
 		return 0;
 	if (!ktls_may_wait(conn, flags))
 		return -EAGAIN;
+	atomic_fetch_add(&conn->receivers, 1);
 	pthread_mutex_lock(&conn->receiver);
+	atomic_fetch_sub(&conn->receivers, 1);
 	return 0;
 }
 

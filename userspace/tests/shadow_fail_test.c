@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
@@ -279,9 +280,50 @@ static void check_pushed_meanwhile(void)
 	shadow_end();
 }
 
+static pthread_t reader;
+
+static void *read_one(void *arg)
+{
+	char c;
+
+	ends.received = ktls_recv(l.ours, &c, 1, 0);
+	return arg;
+}
+
+/* In the sender, which has the receiver's lock. */
+static void start_reader(void)
+{
+	pthread_create(&reader, NULL, read_one, NULL);
+	while (!atomic_load(&l.ours->receivers))
+		usleep(1000);
+	usleep(20000);
+	peer_send(&l.peer, "y", 1);
+}
+
+/* Who waits to send receives only while nobody else wants to. */
+static void check_reader_comes(void)
+{
+	struct timeval limit = { .tv_usec = 300000 };
+	ssize_t n;
+
+	shadow_begin(0, 0);
+	shadow_move(2);
+	if (ktls_rekey(l.ours))
+		printf("Bail out! no handshake\n");
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	fake_on_nothing(ktls_fd(l.ours), start_reader);
+	n = ktls_send(l.ours, "x", 1, 0);
+	pthread_join(reader, NULL);
+	ok(n == -EAGAIN && ends.received == 1, "a reader comes: and gets data: %zd", ends.received);
+	ok(!l.ours->held_end, "a reader comes: which was not kept for it");
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
+	check_reader_comes();
 	check_pushed_meanwhile();
 	check_detach();
 	check_kept_to_end();
