@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <openssl/err.h>
 
@@ -88,8 +89,7 @@ static int give_up(struct ktls_conn *conn, int ret)
 {
 	conn->shadow->retired = true;
 	conn->rx_end = ret;
-	conn->tx_closed = true;
-	ktls_output_drop(conn);
+	ktls_output_fail(conn);
 	return ret;
 }
 
@@ -106,11 +106,23 @@ static int repeat_flight(struct ktls_conn *conn)
 	return DTLSv1_handle_timeout(conn->ssl) < 0 ? give_up(conn, ktls_fail_ssl(conn)) : 0;
 }
 
+static bool is_key_due(const struct ktls_conn *conn)
+{
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	return !getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) &&
+	       info.flags & KTLS_F_RX_KEY_DUE;
+}
+
 /* The answer may lie behind data that nobody has read. */
 static bool has_input(const struct ktls_conn *conn)
 {
 	struct pollfd pfd = { .fd = conn->fd, .events = POLLIN };
 
+	/* Datagrams that wait for a key say all the time that they can be read. */
+	if (ktls_shadow_is_dtls(conn) && is_key_due(conn))
+		return false;
 	return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLIN;
 }
 
@@ -135,7 +147,10 @@ static int mind_deadline(struct ktls_conn *conn)
 
 static int mind_time(struct ktls_conn *conn)
 {
-	return ktls_shadow_is_dtls(conn) ? repeat_flight(conn) : mind_deadline(conn);
+	int ret = ktls_shadow_is_dtls(conn) ? repeat_flight(conn) : 0;
+
+	/* Where we have sent no flight yet no timer of DTLS runs. */
+	return ret ? ret : mind_deadline(conn);
 }
 
 int ktls_shadow_run(struct ktls_conn *conn)
@@ -193,11 +208,22 @@ static int until_deadline(const struct ktls_conn *conn)
 	return conn->shadow->shaking && conn->queued && wait > LOOK_MS ? LOOK_MS : wait;
 }
 
+/* Likewise of datagrams, which may go again before. */
+static int until_flight(const struct ktls_conn *conn)
+{
+	int wait = until_deadline(conn), flight;
+	struct timeval left;
+
+	if (DTLSv1_get_timeout(conn->ssl, &left) != 1)
+		return wait;
+	flight = (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
+	return flight < wait ? flight : wait;
+}
+
 /* The lock is held. */
 static int next_repeat(const struct ktls_conn *conn)
 {
 	const struct ktls_shadow *s = conn->shadow;
-	struct timeval left;
 
 	/* A loop that waits for what the kernel delivers would not hear of room either. */
 	if (s->queue.first)
@@ -206,11 +232,7 @@ static int next_repeat(const struct ktls_conn *conn)
 		return -1;
 	if (!ktls_shadow_is_dtls(conn))
 		return until_deadline(conn);
-	if (s->asked)
-		return time_until(s->ask_again_ms);
-	if (DTLSv1_get_timeout(conn->ssl, &left) == 1)
-		return (int)(left.tv_sec * 1000 + (left.tv_usec + 999) / 1000);
-	return -1;
+	return s->asked ? time_until(s->ask_again_ms) : until_flight(conn);
 }
 
 int ktls_shadow_timeout(struct ktls_conn *conn)

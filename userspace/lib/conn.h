@@ -116,6 +116,7 @@ struct ktls_conn {
 	struct ktls_shadow *shadow;	/* the kernel carries it */
 	atomic_bool shadow_busy;	/* something waits to be sent, or for the peer */
 	atomic_bool shadow_timed;	/* DTLS: something may have to be sent again */
+	atomic_bool unproved;		/* the peer's new key is in use, and its Finished not here */
 	struct ktls_rekeying rekeying;
 	struct ktls_peer peer;		/* once PHASE_OPEN */
 	pthread_mutex_t control_lock;	/* of control but for what lock guards */
@@ -123,6 +124,7 @@ struct ktls_conn {
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
 	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	atomic_int receivers;		/* that wait for it: a sender leaves it to them */
 	struct ktls_held *held, **held_end;
 	size_t held_bytes, held_memory;
 	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */

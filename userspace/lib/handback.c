@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -143,7 +144,10 @@ static void thaw(struct ktls_conn *conn)
 {
 	if (conn->queued)
 		(void)set_option(conn, KTLS_CONTROL, KTLS_CONTROL_QUEUE);
-	(void)set_option(conn, KTLS_PAUSE, 0);
+	/* A handshake may have begun meanwhile: data goes on waiting for it. */
+	pthread_mutex_lock(&conn->shadow_lock);
+	(void)set_option(conn, KTLS_PAUSE, conn->shadow->paused);
+	pthread_mutex_unlock(&conn->shadow_lock);
 	ktls_wire_end(&conn->wire);
 }
 

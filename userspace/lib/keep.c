@@ -45,8 +45,8 @@ static int end_all(struct ktls_conn *conn, int ret)
 	conn->rx_end = ret;
 	conn->tx_closed = true;
 	(void)shutdown(conn->fd, SHUT_RD);
-	if (!ktls_wire_is_datagram(&conn->wire))
-		(void)shutdown(conn->wire.fd, SHUT_WR);
+	/* A listener's carrier is for others too. */
+	(void)shutdown(ktls_wire_is_datagram(&conn->wire) ? conn->fd : conn->wire.fd, SHUT_WR);
 	ktls_shadow_end(conn);
 	return ret;
 }
@@ -85,7 +85,7 @@ static int attend_all(struct ktls_conn *conn)
 
 /*
  * The end of the carrier is for plain readers: we see it when they have read what comes before, and
- * with it all that went beside.
+ * with it all that went beside. POLLHUP says only that it has arrived, unless it broke.
  */
 static bool is_at_end(const struct ktls_conn *conn)
 {
@@ -96,11 +96,12 @@ static bool is_at_end(const struct ktls_conn *conn)
 
 	if (poll(&pfd, 1, 0) <= 0)
 		return false;
-	if (pfd.revents & (POLLHUP | POLLNVAL) ||
+	if (pfd.revents & POLLNVAL || (pfd.revents & POLLHUP && pfd.revents & POLLERR) ||
 	    (!getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len) &&
 	     info.flags & (KTLS_F_RX_DEAD | KTLS_F_TRUNCATED | KTLS_F_TRUNCATED_RECORD)))
 		return true;
-	return pfd.revents & POLLRDHUP && !recv(conn->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+	return pfd.revents & (POLLRDHUP | POLLHUP) &&
+	       !recv(conn->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
 }
 
 /* Nor will what comes to an end there be gone on with. */
@@ -159,12 +160,14 @@ static bool wait_for_work(struct ktls_keeper *keeper)
 
 	if (poll(pfd, 3, ktls_timeout(conn)) < 0 && errno != EINTR)
 		return false;
-	if (!pfd[0].revents && pfd[1].revents && !(pfd[1].revents & (POLLPRI | POLLHUP | POLLNVAL)))
-		(void)poll(pfd, 1, ERROR_MS);
 	if (!pfd[0].revents && pfd[1].revents & (POLLHUP | POLLNVAL)) {
-		(void)attend(keeper->conn);
-		return false;
+		(void)attend(conn);
+		/* Before the end that has arrived a KeyUpdate may lie, behind data nobody has read. */
+		if (conn->peer_closed || pfd[1].revents & POLLNVAL)
+			return false;
 	}
+	if (!pfd[0].revents && pfd[1].revents && !(pfd[1].revents & POLLPRI))
+		(void)poll(pfd, 1, ERROR_MS);
 	return !pfd[0].revents;
 }
 

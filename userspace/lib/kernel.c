@@ -106,14 +106,16 @@ static int wait_turn(struct ktls_conn *conn, const struct ktls_wait *wait)
 
 	if (conn->queued)
 		return attend_for_sender(conn, wait);
-	if (conn->rx_end > 0 || pthread_mutex_trylock(&conn->receiver))
+	/* The lock is not fair: who wants to receive would wait while we fill our memory. */
+	if (conn->rx_end > 0 || atomic_load(&conn->receivers) ||
+	    pthread_mutex_trylock(&conn->receiver))
 		return wait_for_room(conn, wait, 0);
 	ret = receive_for_sender(conn, wait);
 	pthread_mutex_unlock(&conn->receiver);
 	return ret;
 }
 
-/* New keys are due before the next data: 0 when they are in. */
+/* New keys are due before the next data: 0 when they are in. A failure has its sentence already. */
 static int clear_way(struct ktls_conn *conn, int flags)
 {
 	int ret = ktls_shadow_push(conn);
@@ -128,6 +130,8 @@ static int clear_way(struct ktls_conn *conn, int flags)
 			return ret;
 		ret = ktls_shadow_push(conn);
 	}
+	if (!ret && (conn->tx_closed || conn->rx_end < 0))
+		return -EPIPE;
 	return ret;
 }
 

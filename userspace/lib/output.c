@@ -198,6 +198,16 @@ void ktls_output_cut(struct ktls_conn *conn)
 	ktls_output_drop(conn);
 }
 
+void ktls_output_fail(struct ktls_conn *conn)
+{
+	/* Before anybody who waits is let go on. */
+	conn->tx_closed = true;
+	if (conn->shadow->paused)
+		ktls_output_cut(conn);
+	else
+		ktls_output_drop(conn);
+}
+
 /* What failed once fails again. Behind half of a change of keys no data may go. */
 static int give_up(struct ktls_conn *conn, int ret)
 {

@@ -131,9 +131,14 @@ ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len)
 	return n;
 }
 
-/* Nothing more comes: nor what somebody waits for who wants to send. */
+/*
+ * Nothing more comes: nor what somebody waits for who wants to send. rfc5246 7.2.2: an error ends
+ * both directions, before he is let go on.
+ */
 static void end_receiving(struct ktls_conn *conn, int end)
 {
+	if (end < 0)
+		conn->tx_closed = true;
 	conn->rx_end = end;
 	ktls_shadow_end(conn);
 }
@@ -217,15 +222,39 @@ static bool must_look_around(struct ktls_conn *conn)
 	       (conn->queued && !conn->keeper);
 }
 
-/* What is in the way of data: 0: look again; -errno. */
-static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, bool key_is_due)
+/*
+ * What is in the way of data: 0: look again; -errno. Was it we who kept the kernel from waiting,
+ * another thread may have done meanwhile what was to be done.
+ */
+static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, bool key_is_due,
+			 bool has_looked)
 {
 	int ret = conn->queued && !conn->keeper ? ktls_attend(conn) : 0;
 
 	if (ret < 0)
 		return ret;
-	return key_is_due || must_look_around(conn) ? wait_for_peer(conn, wait, key_is_due, -1) :
-						      -EAGAIN;
+	if (key_is_due || must_look_around(conn))
+		return wait_for_peer(conn, wait, key_is_due, -1);
+	return has_looked && ktls_may_wait(conn, wait->flags) ? 0 : -EAGAIN;
+}
+
+/*
+ * rfc5246 7.4.9: Finished follows the ChangeCipherSpec at once; before it nobody has proved who
+ * holds the new key. rfc6347 4.1: such datagrams may be dropped. Beside a reader who has the
+ * control records queued nobody knows on which side of the change data came. 0: go on; -errno.
+ */
+static int refuse_unproved(struct ktls_conn *conn, const struct received *r, size_t n)
+{
+	OPENSSL_cleanse(r->data, n < r->len ? n : r->len);
+	if (ktls_wire_is_datagram(&conn->wire))
+		return 0;
+	return rx_failed(conn, -EPROTO, SSL_AD_UNEXPECTED_MESSAGE,
+			 "the peer sent data before the Finished of its handshake");
+}
+
+static bool is_unproved(const struct ktls_conn *conn)
+{
+	return atomic_load(&conn->unproved) && !conn->queued;
 }
 
 /*
@@ -234,7 +263,7 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
  */
 static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flags)
 {
-	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due;
+	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due, looks;
 	struct ktls_wait wait;
 	ssize_t n;
 	int ret;
@@ -245,11 +274,12 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		(void)ktls_shadow_push(conn);
 		if (conn->rx_end < 0)
 			return conn->rx_end;
-		n = receive(conn, r, flags | (must_look_around(conn) ? MSG_DONTWAIT : 0));
+		looks = must_look_around(conn);
+		n = receive(conn, r, flags | (looks ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		key_is_due = n == -EKEYEXPIRED && datagrams;
 		if (n == -EAGAIN || key_is_due) {
-			n = wait_for_data(conn, &wait, key_is_due);
+			n = wait_for_data(conn, &wait, key_is_due, looks);
 			if (!n)
 				continue;
 			return n;
@@ -259,9 +289,10 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		/* An empty datagram is not the end. */
 		if (r->type == RECORD_DATA && !n && datagrams)
 			continue;
-		if (r->type == RECORD_DATA || !r->type)
+		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn)))
 			return n;
-		ret = received_control(conn, r, (size_t)n);
+		ret = r->type == RECORD_DATA || !r->type ? refuse_unproved(conn, r, (size_t)n) :
+							   received_control(conn, r, (size_t)n);
 		if (ret)
 			return ret < 0 ? ret : 0;
 	}
@@ -308,7 +339,9 @@ static int lock_receiver(struct ktls_conn *conn, int flags)
 		return 0;
 	if (!ktls_may_wait(conn, flags))
 		return -EAGAIN;
+	atomic_fetch_add(&conn->receivers, 1);
 	pthread_mutex_lock(&conn->receiver);
+	atomic_fetch_sub(&conn->receivers, 1);
 	return 0;
 }
 

@@ -58,6 +58,8 @@ static void note_progress(struct ktls_conn *conn)
 		ktls_shadow_grant(conn);
 	if (!s->retired)
 		ktls_peer_note(conn);
+	if (!SSL_in_init(conn->ssl))
+		atomic_store(&conn->unproved, false);
 	if (before && !s->shaking) {
 		s->renegotiated = true;
 		stop_insisting(conn);
@@ -115,7 +117,10 @@ static int feed_change(struct ktls_conn *conn)
 	if (ret)
 		return ret;
 	s->held_change = !took_change(conn);
-	return s->held_change ? 0 : ktls_change_rx(conn);
+	if (s->held_change)
+		return 0;
+	atomic_store(&conn->unproved, true);
+	return ktls_change_rx(conn);
 }
 
 /* OpenSSL would answer with its next data, of which it never has any: the answer is our affair. */
@@ -205,7 +210,7 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
 		ret = err;
 	err = ktls_output_send(conn);
 	if (ret)
-		ktls_output_drop(conn);
+		ktls_output_fail(conn);
 	/* A peer that is gone is noticed by reading, behind what it has sent. */
 	if (!ret && conn->tx_closed && err && err != -EAGAIN)
 		ret = err;
@@ -332,10 +337,11 @@ static void end(struct ktls_conn *conn, struct ktls_shadow *s)
 	s->asked = false;
 	if (conn->rx_end >= 0)
 		(void)ktls_output_send(conn);
-	if (conn->rx_end < 0 || conn->tx_closed) {
-		s->silent = true;
+	s->silent = s->silent || conn->rx_end < 0 || conn->tx_closed;
+	if (conn->rx_end < 0)
+		ktls_output_fail(conn);
+	else if (conn->tx_closed)
 		ktls_output_drop(conn);
-	}
 }
 
 void ktls_shadow_end(struct ktls_conn *conn)

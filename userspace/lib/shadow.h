@@ -33,7 +33,7 @@ struct ktls_shadow {
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
 	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
-	int64_t deadline_ms;	/* TLS: until when the peer goes on, or answers */
+	int64_t deadline_ms;	/* until when the peer goes on, or answers */
 	unsigned int asks;
 	uint8_t request[DTLS_MESSAGE_HEADER];
 	bool insists;		/* ... and shall not be with the session that is there */
@@ -108,5 +108,7 @@ int ktls_output_send(struct ktls_conn *conn);
 void ktls_output_drop(struct ktls_conn *conn);
 /* Likewise, and nothing more may follow it: who writes the descriptor himself hears of it. */
 void ktls_output_cut(struct ktls_conn *conn);
+/* The connection has failed: what waits for the handshake, in the kernel or in a call, never goes. */
+void ktls_output_fail(struct ktls_conn *conn);
 
 #endif

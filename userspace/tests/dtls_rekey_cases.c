@@ -439,6 +439,58 @@ static void check_stray_change(int we_serve)
 	end();
 }
 
+/* Who writes the descriptor himself is not to go on beside a handshake that has failed. */
+static void check_refused(void)
+{
+	int64_t limit = ktls_now_ms() + PATIENCE_MS;
+
+	ok(!begin(0, 1) && carries() && !ktls_keep(d.ours), "refused: kept");
+	drain();
+	SSL_set_verify(ktls_ssl(d.ours), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+	ok(!ktls_rekey(d.ours), "refused: begun");
+	while (!d.ours->rx_end && ktls_now_ms() < limit) {
+		move_peer();
+		usleep(5000);
+	}
+	ktls_keep_end(d.ours);
+	ok(d.ours->rx_end == -EPROTO && send(ktls_fd(d.ours), "SECRET", 6, MSG_NOSIGNAL) == -1 &&
+	   errno == EPIPE, "refused: plain writers are, too: %s", ktls_error(d.ours));
+	end();
+}
+
+/* A fragment of a ClientHello, whose rest never comes: no timer of DTLS runs yet. */
+static void check_fragment(void)
+{
+	static const uint8_t change[] = { 1 };
+	static const uint8_t hello[] = {
+		1, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 40, 0xfe, 0xfd, [51] = 0,
+	};
+	struct ktls_half half;
+	int wait, ret;
+
+	ok(!begin(0, 1) && carries(), "a fragment: connected");
+	drain();
+	copy_peer(&half);
+	send_sealed(&half, RECORD_HANDSHAKE, hello, sizeof(hello));
+	poll(&(struct pollfd){ .fd = ktls_fd(d.ours), .events = POLLIN }, 1, 1000);
+	move_ours();
+	wait = ktls_timeout(d.ours);
+	ok(ktls_rekeying(d.ours) && ktls_send(d.ours, "x", 1, MSG_DONTWAIT) == -EAGAIN && wait > 30000 &&
+	   wait <= 60000, "a fragment: data waits, not for ever: %d ms", wait);
+	/* What waits for a key is no reason to wait longer. */
+	send_sealed(&half, RECORD_CHANGE_CIPHER_SPEC, change, sizeof(change));
+	move_ours();
+	pthread_mutex_lock(&d.ours->shadow_lock);
+	d.ours->shadow->deadline_ms = ktls_now_ms();
+	pthread_mutex_unlock(&d.ours->shadow_lock);
+	ok(ktls_timeout(d.ours) == 0, "a fragment: there is something to do");
+	ret = ktls_step(d.ours);
+	ok(ret == -ETIMEDOUT && !ktls_rekeying(d.ours) &&
+	   ktls_send(d.ours, "x", 1, MSG_DONTWAIT) == -EPIPE, "a fragment: the end: %d %s", ret,
+	   ktls_error(d.ours));
+	end();
+}
+
 int dtls_rekey_cases(void)
 {
 	size_t suite;
@@ -449,6 +501,8 @@ int dtls_rekey_cases(void)
 			check_suite(suite, s);
 	for (s = 0; s < 2; s++)
 		check_stray_change(s);
+	check_refused();
+	check_fragment();
 	for (s = 0; s < 2; s++) {
 		check_losses(0, 30, s);
 		check_losses(30, 0, s);

@@ -51,6 +51,8 @@ struct fake {
 	struct fake_counts counts;
 	int no_room, refuse, refuse_err, no_pause;
 	int rx_err;			/* a bad record ended it */
+	void (*on_nothing)(void);
+	size_t full;			/* so much unread data keeps it from opening more */
 	uint64_t tx_left, rx_left;
 	bool limit_is_news;		/* until KTLS_INFO is read */
 	struct ktls_dir_info tx_sum, rx_sum;
@@ -746,6 +748,48 @@ static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg, bool 
 	return (ssize_t)n;
 }
 
+void fake_full(int fd, size_t bytes)
+{
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->full = bytes;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void fake_on_nothing(int fd, void (*hook)(void))
+{
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->on_nothing = hook;
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void found_nothing(struct fake *f)
+{
+	void (*hook)(void);
+
+	pthread_mutex_lock(&f->lock);
+	hook = f->on_nothing;
+	f->on_nothing = NULL;
+	pthread_mutex_unlock(&f->lock);
+	if (hook)
+		hook();
+}
+
+static bool is_full(struct fake *f)
+{
+	const struct opened *o;
+	size_t unread = 0;
+
+	pthread_mutex_lock(&f->lock);
+	for (o = f->data.first; o; o = o->next)
+		unread += o->len - o->at;
+	pthread_mutex_unlock(&f->lock);
+	return f->full && unread > f->full;
+}
+
 static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 {
 	struct list *list = flags & MSG_ERRQUEUE ? &f->controls : &f->data;
@@ -756,7 +800,7 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 	if (flags & MSG_ERRQUEUE)
 		flags |= MSG_DONTWAIT;
 	while (!list->first && ret == 1) {
-		ret = read_record(f, fd, flags & MSG_DONTWAIT);
+		ret = is_full(f) ? -EAGAIN : read_record(f, fd, flags & MSG_DONTWAIT);
 		/* Plain readers do not see that a key is due. */
 		if (ret == -EKEYEXPIRED && f->mode == KTLS_CONTROL_QUEUE)
 			ret = -EAGAIN;
@@ -771,6 +815,8 @@ static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
 	n = list->first ? give(f, list, msg, flags & MSG_PEEK) : ret;
 	pthread_mutex_unlock(&f->lock);
 	pthread_mutex_unlock(&f->reader);
+	if (n == -EAGAIN && !(flags & MSG_ERRQUEUE))
+		found_nothing(f);
 	return n < 0 ? fail((int)-n) : n;
 }
 

@@ -34,6 +34,10 @@ void fake_refuse_first(int err);
 void fake_no_pause(int fd, int is_without);
 /* Opens so many records that nobody has asked for. */
 void fake_read_ahead(int fd, int records);
+/* With more unread data than this it opens nothing ahead; 0: no limit. */
+void fake_full(int fd, size_t bytes);
+/* Called once, by the next reader of data who finds none and does not wait. */
+void fake_on_nothing(int fd, void (*hook)(void));
 /* KTLS_INFO says that so many records are left. */
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left);
 
