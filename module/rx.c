@@ -559,10 +559,13 @@ int ktls_rx_splice_queued(struct ktls_sock *ks, struct pipe_inode_info *pipe, si
 		ktls_rx_consume(&ks->rx, skb, skb->len - cb->offset);
 		return 0;
 	}
-	ret = skb_splice_bits(skb, &ks->sk, cb->offset, pipe,
-			      min_t(size_t, len, skb->len - cb->offset), flags);
+	len = min_t(size_t, len, skb->len - cb->offset);
+	ret = skb_splice_bits(skb, &ks->sk, cb->offset, pipe, len, flags);
 	if (ret > 0)
 		ktls_rx_consume(&ks->rx, skb, ret);
+	/* It does not say that it found no page: 0 would be the end. */
+	if (!ret && len)
+		return -ENOMEM;
 	return ret;
 }
 

@@ -31,6 +31,7 @@ struct scene {
 struct operation {
 	bool datagram;
 	bool tls13;
+	bool single_pages;	/* larger ones are not to be had */
 	int (*prepare)(struct scene *s);
 	long (*run)(struct scene *s);
 	bool infallible;	/* it neither allocates nor copies */
@@ -51,7 +52,7 @@ static bool set(const char *path, const char *value)
 	return done;
 }
 
-/* Allocations that may wait fail too, and single pages, which nothing else replaces then. */
+/* Allocations that may wait fail too, and single pages. */
 static bool may_inject(void)
 {
 	return set("/sys/kernel/debug/failslab/ignore-gfp-wait", "N") &&
@@ -59,8 +60,7 @@ static bool may_inject(void)
 	       set("/sys/kernel/debug/fail_page_alloc/min-order", "0") &&
 	       set("/sys/kernel/debug/fail_usercopy/verbose", "0") &&
 	       set("/sys/kernel/debug/failslab/verbose", "0") &&
-	       set("/sys/kernel/debug/fail_page_alloc/verbose", "0") &&
-	       set("/proc/sys/net/core/high_order_alloc_disable", "1");
+	       set("/sys/kernel/debug/fail_page_alloc/verbose", "0");
 }
 
 static void arm(int control, int n)
@@ -134,6 +134,7 @@ static void try_all(struct __test_metadata *_metadata, const struct operation *o
 
 	if (control < 0 || !may_inject())
 		SKIP(return, "the kernel has no fault injection");
+	ASSERT_TRUE(set("/proc/sys/net/core/high_order_alloc_disable", op->single_pages ? "1" : "0"));
 	signal(SIGPIPE, SIG_IGN);
 	mlockall(MCL_CURRENT | MCL_FUTURE);
 	fill(data, sizeof(data), 0);
@@ -412,9 +413,10 @@ static bool page_arrives_13(struct scene *s, long result)
 	return arrives(s, result, TO_PAGE_END_13);
 }
 
-OPERATION(send_to_a_page_end, .prepare = keyed, .run = send_to_page_end, .check = page_arrives)
-OPERATION(send_to_a_page_end_13, .tls13 = true, .prepare = keyed, .run = send_to_page_end_13,
-	  .check = page_arrives_13)
+OPERATION(send_to_a_page_end, .single_pages = true, .prepare = keyed, .run = send_to_page_end,
+	  .check = page_arrives)
+OPERATION(send_to_a_page_end_13, .tls13 = true, .single_pages = true, .prepare = keyed,
+	  .run = send_to_page_end_13, .check = page_arrives_13)
 
 static long send_more(struct scene *s) { return send(s->fd, data, SMALL, MSG_MORE); }
 OPERATION(send_more_, .prepare = keyed, .run = send_more, .check = large_arrives)
@@ -724,7 +726,7 @@ static bool others_are_there(struct scene *s, long result)
 
 OPERATION(recv_datagram, .datagram = true, .prepare = datagrams_wait, .run = recv_small,
 	  .check = others_are_there)
-OPERATION(splice_datagram, .datagram = true, .prepare = datagrams_wait, .run = splice_out,
-	  .check = others_are_there)
+OPERATION(splice_datagram, .datagram = true, .single_pages = true, .prepare = datagrams_wait,
+	  .run = splice_out, .check = others_are_there)
 
 TEST_HARNESS_MAIN
