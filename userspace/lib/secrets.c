@@ -90,13 +90,8 @@ static int prf(const char *digest, uint8_t *secret, size_t secret_len, uint8_t *
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SEED, seed, seed_len),
 		OSSL_PARAM_construct_end(),
 	};
-	EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_TLS1_PRF, NULL);
-	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-	int ok = ctx && EVP_KDF_derive(ctx, out, out_len, params) == 1;
 
-	EVP_KDF_CTX_free(ctx);
-	EVP_KDF_free(kdf);
-	return ok ? 0 : -EPROTO;
+	return ktls_kdf(OSSL_KDF_NAME_TLS1_PRF, params, out, out_len);
 }
 
 static int make_key_block(const SSL *ssl, uint8_t *block, size_t len)

@@ -178,6 +178,17 @@ void ktls_traffic_follow(SSL *ssl)
 
 /* ---- what is derived from them ---- */
 
+int ktls_kdf(const char *name, const OSSL_PARAM *params, uint8_t *out, size_t len)
+{
+	EVP_KDF *kdf = EVP_KDF_fetch(NULL, name, NULL);
+	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
+	int good = ctx && EVP_KDF_derive(ctx, out, len, params) == 1;
+
+	EVP_KDF_CTX_free(ctx);
+	EVP_KDF_free(kdf);
+	return good ? 0 : -EPROTO;
+}
+
 static int expand(const EVP_MD *md, const struct ktls_traffic_secret *secret, uint8_t *info,
 		  size_t info_len, uint8_t *out, size_t len)
 {
@@ -191,13 +202,8 @@ static int expand(const EVP_MD *md, const struct ktls_traffic_secret *secret, ui
 		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info, info_len),
 		OSSL_PARAM_construct_end(),
 	};
-	EVP_KDF *kdf = EVP_KDF_fetch(NULL, OSSL_KDF_NAME_HKDF, NULL);
-	EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-	int good = ctx && EVP_KDF_derive(ctx, out, len, params) == 1;
 
-	EVP_KDF_CTX_free(ctx);
-	EVP_KDF_free(kdf);
-	return good ? 0 : -EPROTO;
+	return ktls_kdf(OSSL_KDF_NAME_HKDF, params, out, len);
 }
 
 /* rfc8446 7.1: HKDF-Expand-Label with an empty context. */

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <openssl/params.h>
 #include <openssl/ssl.h>
 
 #define TRAFFIC_SECRET_MAX	64
@@ -36,6 +37,8 @@ struct ktls_traffic *ktls_traffic_of(const SSL *ssl);
 /* Before each step of a handshake: sees to it that a context chosen in it (SNI) tells too. */
 void ktls_traffic_follow(SSL *ssl);
 
+/* One of OpenSSL's functions that derive, by its name. 0 or -EPROTO: OpenSSL failed. */
+int ktls_kdf(const char *name, const OSSL_PARAM *params, uint8_t *out, size_t len);
 /* rfc8446 7.3. 0 or -EPROTO: OpenSSL failed. */
 int ktls_traffic_key(const EVP_MD *md, const struct ktls_traffic_secret *secret, uint8_t *key,
 		     size_t key_len, uint8_t iv[TRAFFIC_IV]);
