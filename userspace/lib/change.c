@@ -38,10 +38,19 @@ static int update_secret(struct ktls_conn *conn, int whose)
 	return ret ? ktls_fail(conn, -ret, "OpenSSL does not derive the next key") : 0;
 }
 
-/* A derivation that fails may have got half way. */
-static int forget(struct ktls_keys *keys, int ret)
+/* Of the direction that is ours, or the peer's. A derivation that fails may have got half way. */
+static int next_keys(struct ktls_conn *conn, bool ours, struct ktls_keys *keys)
 {
-	OPENSSL_cleanse(keys, sizeof(*keys));
+	struct ktls_shadow *s = conn->shadow;
+	bool servers = SSL_is_server(conn->ssl) == ours;
+	int ret = 0;
+
+	if (ktls_shadow_is_tls13(conn))
+		ret = update_secret(conn, servers ? TRAFFIC_SERVER : TRAFFIC_CLIENT);
+	if (!ret)
+		ret = derive(conn, &s->tx, &s->rx, keys);
+	if (ret)
+		OPENSSL_cleanse(keys, sizeof(*keys));
 	return ret;
 }
 
@@ -50,14 +59,10 @@ int ktls_change_tx(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	struct ktls_keys keys;
-	int ret = 0;
+	int ret = next_keys(conn, true, &keys);
 
-	if (ktls_shadow_is_tls13(conn))
-		ret = update_secret(conn, SSL_is_server(conn->ssl) ? TRAFFIC_SERVER : TRAFFIC_CLIENT);
-	if (!ret)
-		ret = derive(conn, &s->tx, &s->rx, &keys);
 	if (ret)
-		return forget(&keys, ret);
+		return ret;
 	s->tx_before = s->tx;
 	ktls_half_set(&s->tx, keys.cipher, &keys.tx);
 	if (!ktls_queue_add(&s->queue, ITEM_KEY, 0, &keys.tx, keys.cipher->info_size))
@@ -70,14 +75,10 @@ int ktls_change_rx(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	struct ktls_keys keys;
-	int ret = 0;
+	int ret = next_keys(conn, false, &keys);
 
-	if (ktls_shadow_is_tls13(conn))
-		ret = update_secret(conn, SSL_is_server(conn->ssl) ? TRAFFIC_CLIENT : TRAFFIC_SERVER);
-	if (!ret)
-		ret = derive(conn, &s->tx, &s->rx, &keys);
 	if (ret)
-		return forget(&keys, ret);
+		return ret;
 	ktls_half_set(&s->rx, keys.cipher, &keys.rx);
 	if (setsockopt(conn->fd, SOL_TLS, TLS_RX, &keys.rx, keys.cipher->info_size))
 		ret = ktls_fail(conn, errno, "the kernel does not take the peer's new key: %s",
