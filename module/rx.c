@@ -325,7 +325,8 @@ static int pull(struct ktls_sock *ks, struct ktls_read *read)
 				     direct ? read->want - read->done - done : 0);
 		if (ret > 0)
 			done += ret;
-	} while (ret > 0);
+		/* What the reader has no room for stays the carrier's. */
+	} while (ret > 0 && read->done + done < read->want);
 	ktls_stream_scan(ks);
 	if (ret == -ENODATA && ks->rx.chore && ks->rx.head == KTLS_HEAD_NONE) {
 		ret = ktls_stream_take_over(ks) ?: -ENODATA;
