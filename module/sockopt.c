@@ -14,7 +14,7 @@ static int read_flag(sockptr_t value, unsigned int len, int *flag)
 	return *flag == 0 || *flag == 1 ? 0 : -EINVAL;
 }
 
-/* Spliced pages are always encrypted from where they lie, so this asks for nothing new. */
+/* Pages are encrypted from where they lie as far as the cipher can: this asks for nothing new. */
 static int set_zerocopy(struct ktls_sock *ks, sockptr_t value, unsigned int len)
 {
 	int flag, ret = read_flag(value, len, &flag);

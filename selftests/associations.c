@@ -116,6 +116,28 @@ TEST_F(associations, closing_disturbs_nobody)
 		self->a[i].fd = -1;
 }
 
+/* It floods, closes, changes keys and forges, under keys that are good: its own end. */
+TEST_F(associations, hostile_peer)
+{
+	struct association *bad = &self->a[0];
+	static uint8_t flood[1000];
+	uint8_t type;
+	int i;
+
+	for (i = 0; i < 2000; i++)
+		ASSERT_EQ(0, dgram_send(&bad->peer, i % 2 ? DATA : HANDSHAKE, flood, sizeof(flood)));
+	for (i = 1; i < FEW; i++)
+		EXPECT_TRUE(talks(&self->a[i], i));
+	while (recv_type(bad->fd, payload, sizeof(payload), MSG_DONTWAIT, &type) >= 0)
+		;
+	ASSERT_EQ(0, dgram_send(&bad->peer, CCS, "\1", 1));
+	ASSERT_EQ(0, dgram_send(&bad->peer, ALERT, "\2\50", 2));
+	ASSERT_EQ(0, dgram_send(&bad->peer, ALERT, "\1\0", 2));
+	ASSERT_EQ(sizeof(flood), send(bad->peer.fd, flood, sizeof(flood), 0));
+	for (i = 1; i < FEW; i++)
+		EXPECT_TRUE(talks(&self->a[i], i));
+}
+
 TEST_F(associations, errors)
 {
 	struct sockaddr_in6 name = { .sin6_family = variant->family };

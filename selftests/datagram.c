@@ -576,6 +576,19 @@ TEST_F(datagram, detach)
 	ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
 }
 
+/* Another encapsulation has the carrier, or wants it. */
+TEST_F(datagram, other_owner)
+{
+	int other = udp_socket(variant->family), type = UDP_ENCAP_L2TPINUDP;
+	int fd = socket(AF_KTLS, SOCK_DGRAM, 0);
+
+	ASSERT_EQ(0, setsockopt(other, IPPROTO_UDP, UDP_ENCAP, &type, sizeof(type)));
+	EXPECT_EQ(-EBUSY, RESULT(tls_bind(fd, other)));
+	EXPECT_EQ(-EBUSY, RESULT(tls_bind(fd, self->carrier)));
+	close(fd);
+	close(other);
+}
+
 TEST_F(datagram, refused)
 {
 	close(self->peer.fd);

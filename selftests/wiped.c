@@ -12,7 +12,7 @@
 #include <sys/random.h>
 
 #define CHUNK		(1 << 20)
-#define KEYS		16
+#define KEYS		20
 /* Odd, without a meaning: what is compared are products, so that no key lies in this process. */
 #define MULTIPLIER	0xd1342543de82ef95ULL
 
@@ -167,6 +167,40 @@ static int rekeyed_receiver(struct __test_metadata *_metadata)
 	return fd;
 }
 
+/* A stream from one socket to another, both of which have the key. */
+struct stream {
+	int from, to;
+	struct keys like;
+};
+
+static void open_stream(struct __test_metadata *_metadata, struct stream *s, uint16_t cipher)
+{
+	int fds[2];
+
+	ASSERT_EQ(0, tcp_pair(AF_INET, fds));
+	s->from = tls_attach(fds[0]);
+	s->to = tls_attach(fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	keys_make(&s->like, cipher, 1);
+	ASSERT_EQ(0, set_key_of_two(s->to, TLS_RX, s->from, &s->like));
+}
+
+/* Another key for both. */
+static void rekey_stream(struct __test_metadata *_metadata, struct stream *s)
+{
+	uint8_t type, got[KEY_UPDATE_LEN];
+
+	if (s->like.tls13) {
+		ASSERT_EQ(KEY_UPDATE_LEN,
+			  send_type(s->from, HANDSHAKE, KEY_UPDATE, KEY_UPDATE_LEN, 0));
+	} else {
+		ASSERT_EQ(1, send_type(s->from, CCS, "\1", 1, 0));
+	}
+	ASSERT_LT(0, recv_type(s->to, got, sizeof(got), 0, &type));
+	ASSERT_EQ(0, set_key_of_two(s->to, TLS_RX, s->from, &s->like));
+}
+
 static int found_of(int first, int last)
 {
 	int n = 0, i;
@@ -187,6 +221,7 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 		TLS_CIPHER_AES_CCM_128,
 	};
 	int fds[6], others[6], receiver, i;
+	struct stream streams[2];
 	struct keys next;
 
 	ONLY_KTLS();
@@ -197,10 +232,12 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 	for (i = 0; i < 6; i++)
 		ASSERT_EQ(4, send(fds[i], "used", 4, 0));
 	receiver = rekeyed_receiver(_metadata);
+	open_stream(_metadata, &streams[0], TLS_CIPHER_AES_GCM_128);
+	open_stream(_metadata, &streams[1], TLS_CIPHER_AES_GCM_128 | TLS13);
 	if (search_everywhere() < 0)
 		SKIP(return, "no /proc/kcore");
 	/* It can find them. */
-	ASSERT_EQ(14, found_of(0, 14));
+	ASSERT_EQ(16, found_of(0, 16));
 
 	for (i = 0; i < 4; i++)
 		close(fds[i]);
@@ -211,17 +248,23 @@ TEST_F_TIMEOUT(wiped, keys, 390)
 	dtls_keys_make(&next, TLS_CIPHER_AES_GCM_128, 1);
 	next.seq = EPOCH(2);
 	ASSERT_EQ(0, set_key(fds[5], TLS_TX, &next));
+	for (i = 0; i < 2; i++)
+		rekey_stream(_metadata, &streams[i]);
 	/* What is freed with RCU is gone a little later. */
 	sleep(2);
 	ASSERT_LT(0, search_everywhere());
 	EXPECT_EQ(0, found_of(0, 11));
 	EXPECT_EQ(1, found_of(11, 12));
-	EXPECT_EQ(0, found_of(12, 14));
-	EXPECT_EQ(1, found_of(14, 15));
-	for (i = 0; i < 15; i++)
+	EXPECT_EQ(0, found_of(12, 16));
+	EXPECT_EQ(3, found_of(16, 19));
+	for (i = 0; i < 19; i++)
 		TH_LOG("key %d: %d places", i, traces[i].found);
 	close(fds[4]);
 	close(fds[5]);
+	for (i = 0; i < 2; i++) {
+		close(streams[i].from);
+		close(streams[i].to);
+	}
 	for (i = 0; i < 6; i++)
 		close(others[i]);
 }

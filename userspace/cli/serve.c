@@ -35,7 +35,7 @@ static const struct option options[] = {
 	{ "CApath", "DIR", "the same, a directory made by openssl-rehash(1)", .value = &args.tls.ca_path },
 	{ "port", "N", "port, 0 for a free one (default: 4433)", .value = &args.port },
 	{ "bind", "ADDRESS", "listen there only (default: everywhere)", .value = &args.bind },
-	{ "clients", "N", "connections at a time; others wait (default: 4096)",
+	{ "clients", "N", "connections at a time; others wait, or with -dtls are turned away (4096)",
 	  .value = &args.clients },
 	{ .help = "Datagrams:" },
 	{ "dtls", NULL, "DTLS 1.2 over UDP, and in it TFTP", .flag = &args.tls.dtls },

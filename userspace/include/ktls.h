@@ -14,7 +14,8 @@
  * reader's buffer is lost, as with UDP. A server takes many clients on one port:
  *
  *	struct ktls_listener *l = ktls_listen(ctx, udp_fd, 0);
- *	while ((conn = ktls_listener_accept(l, -1)) || errno == EPROTO) ...
+ *	for (;;)
+ *		if ((conn = ktls_listener_accept(l, -1))) ...	(NULL: one client's failure)
  *
  * When the kernel cannot carry the connection (no module, another cipher or version), it
  * goes on in userspace through ktls_send, ktls_recv and ktls_sendfile alike, and

@@ -54,9 +54,11 @@
  *	ENOTCONN	not bound
  *	ENOKEY		no TLS_TX key
  *	EBADMSG		all sequence numbers of the key are used
+ *	EIO		the cipher ran out of memory, or something else was sent on the carrier
+ *			between the records: nothing more can be sent
  *	EINVAL		an empty record of a type other than application data; one of type 0 or
  *			of a ChangeCipherSpec in TLS 1.3; a bad cmsg;
- *			MSG_MORE with MSG_EOR or for another type than application data
+ *			MSG_MORE with MSG_EOR or with a record type
  *	EOPNOTSUPP	a flag that has no meaning here (MSG_OOB, ...)
  *	EAGAIN, EINTR, EPIPE, ECONNRESET, ...	as TCP: what ended the direction is told once,
  *			from then on EPIPE
@@ -67,7 +69,8 @@
  *	EIO		the next record is not application data and there is no room for a cmsg
  *			that tells its type (splice: EINVAL); the record stays readable. A
  *			close_notify is end of file instead
- *	EBADMSG		a record failed authentication, or is shorter than nonce and tag
+ *	EBADMSG		a record failed authentication, or is shorter than nonce and tag; all
+ *			sequence numbers of the key are used; somebody else read from the carrier
  *	EMSGSIZE	a record is longer than TLS allows
  *	EINVAL		a record has another version
  *	ECONNABORTED	KTLS_STRICT_EOF: the carrier ended without close_notify
