@@ -36,7 +36,7 @@
 
 #define PAYLOAD_MAX	16384
 #define RECORD_MAX	(13 + 8 + PAYLOAD_MAX + 1 + 16)
-#define TIME_LIMIT	10	/* seconds that any blocking call may take */
+#define TIME_LIMIT	20	/* seconds that any blocking call may take */
 
 enum { CCS = 20, ALERT = 21, HANDSHAKE = 22, DATA = 23 };
 

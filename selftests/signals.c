@@ -290,7 +290,7 @@ TEST_F(signals, read_in_pieces_of_time)
 }
 
 /* Empty records, as many as TCP holds: a signal need not wait for the last of them. */
-TEST_F(signals, flood_of_empty_records)
+TEST_F_TIMEOUT(signals, flood_of_empty_records, 120)
 {
 	static uint8_t records[1000 * 64];
 	struct itimerval often = { { .tv_usec = 1000 }, { .tv_usec = 1000 } };
@@ -322,7 +322,7 @@ TEST_F(signals, flood_of_empty_records)
 }
 
 /* Nor does a call that must not wait take them all: it leaves them, and is told of what follows. */
-TEST_F(signals, flood_without_waiting)
+TEST_F_TIMEOUT(signals, flood_without_waiting, 120)
 {
 	static uint8_t records[1000 * 64];
 	struct peer peer;

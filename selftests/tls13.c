@@ -298,7 +298,7 @@ TEST_F(tls13, next_key_for_sending)
 }
 
 /* The counts start anew with every key, in both directions. */
-TEST_F(tls13, a_thousand_rekeys)
+TEST_F_TIMEOUT(tls13, a_thousand_rekeys, 120)
 {
 	struct ktls_info info;
 	struct keys next;

@@ -49,7 +49,7 @@ status() {	# WANTED COMMAND...
 }
 
 # Everything that is waited for has an end: a test that hangs is one that fails.
-patience=30
+patience=120
 
 once() { timeout -k 1 "$patience" "$ktls" "$@"; }	# the command, where it is to end by itself
 
