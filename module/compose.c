@@ -105,7 +105,6 @@ static int begin(struct ktls_sock *ks, u8 type)
 		return ret;
 	}
 	ks->tx.open.type = type;
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
 	return 0;
 }
 
@@ -262,7 +261,6 @@ static void map_pieces(struct ktls_tx *tx, u32 prefix)
 	struct scatterlist *sg = tx->dir.key->dst;
 	unsigned int i;
 
-	sg_init_table(sg, 1 + KTLS_DST_MAX);
 	for (i = 0; i < open->piece_count; i++, prefix = 0) {
 		struct bio_vec *piece = &open->pieces[i];
 
@@ -270,7 +268,7 @@ static void map_pieces(struct ktls_tx *tx, u32 prefix)
 			sg_set_page(++sg, piece->bv_page, piece->bv_len - prefix,
 				    piece->bv_offset + prefix);
 	}
-	sg_mark_end(sg);
+	tx->dir.key->dst_count = sg - tx->dir.key->dst;
 }
 
 static int encrypt(struct ktls_sock *ks)
@@ -286,8 +284,7 @@ static int encrypt(struct ktls_sock *ks)
 				    open->len, tx->dir.nonce,
 				    page_address(first->bv_page) + first->bv_offset);
 	map_pieces(tx, prefix);
-	if (open->src_count)
-		sg_mark_end(&key->src[open->src_count]);
+	key->src_count = open->src_count;
 	return ktls_crypto_seal(key, tx->dir.seq, tx->dir.nonce, open->type, open->len,
 				!open->spliced_count);
 }

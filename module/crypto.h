@@ -24,7 +24,9 @@
  * @iv: of the record in work
  * @aad: of the record in work
  * @trailer: TLS 1.3: the type of a record opened elsewhere
- * @src: what is read: @aad, then KTLS_SRC_MAX entries
+ * @src: what is read: @aad, then KTLS_SRC_MAX entries; no entry is marked as the last, but while
+ *	the cipher works; likewise @dst
+ * @src_count: entries in use, without @aad's; likewise @dst_count
  * @dst: what is written: @aad, then KTLS_DST_MAX entries
  * @window: datagrams received: which numbers of the epoch were seen
  * @failed: datagrams received: records under this key whose tag was wrong
@@ -44,6 +46,8 @@ struct ktls_key {
 	u8 trailer;
 	struct scatterlist src[1 + KTLS_SRC_MAX];
 	struct scatterlist dst[1 + KTLS_DST_MAX];
+	unsigned int src_count;
+	unsigned int dst_count;
 	struct ktls_window window;
 	u64 failed;
 };

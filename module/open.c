@@ -51,7 +51,6 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 	ssize_t got;
 	size_t start;
 
-	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
 	while (done < len && reader->count < max) {
 		struct page **pages = reader->pages + reader->count;
 
@@ -66,7 +65,7 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 	if (done == len) {
 		if (trailer)
 			sg_set_buf(sg++, &key->trailer, trailer);
-		sg_mark_end(sg - 1);
+		key->dst_count = sg - 1 - key->dst;
 		return 0;
 	}
 	iov_iter_revert(to, done);
@@ -78,10 +77,14 @@ static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
 {
 	struct ktls_key *key = ks->rx.dir.key;
 	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+	int ret;
 
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
-	return ktls_stream_map(ks, prefix, header->record_len - prefix, key->src + 1,
-			       KTLS_SRC_MAX);
+	ret = ktls_stream_map(ks, prefix, header->record_len - prefix, key->src + 1,
+			      KTLS_SRC_MAX);
+	if (ret < 0)
+		return ret;
+	key->src_count = ret;
+	return 0;
 }
 
 static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, bool in_place)
@@ -119,7 +122,7 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	struct reader_pages reader = { .count = 0 };
 	int ret;
 
-	if (map_source(ks, header) < 0)
+	if (map_source(ks, header))
 		return -EAGAIN;
 	if (map_reader(ks->rx.dir.key, to, header->payload_len, &reader))
 		return -EAGAIN;
@@ -127,10 +130,10 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	if (!ret && !was_data(ks, ks->rx.dir.key))
 		ret = -EAGAIN;
 	if (ret) {
-		struct scatterlist *sg = ks->rx.dir.key->dst + 1;
+		struct ktls_key *key = ks->rx.dir.key;
 
 		/* Nobody is shown what was not authenticated, or is not for readers of data. */
-		sg_zero_buffer(sg, sg_nents(sg), header->payload_len, 0);
+		sg_zero_buffer(key->dst + 1, key->dst_count, header->payload_len, 0);
 		iov_iter_revert(to, header->payload_len);
 	}
 	put_reader_pages(&reader, user_backed_iter(to));
@@ -151,9 +154,9 @@ static int open_small(struct ktls_sock *ks, struct ktls_header *header, struct i
 
 	if (!rx->small)
 		rx->small = kmalloc(KTLS_SMALL_MAX, GFP_KERNEL_ACCOUNT);
-	if (!rx->small || map_source(ks, header) < 0)
+	if (!rx->small || map_source(ks, header))
 		return -EAGAIN;
-	sg_init_table(key->dst, 2);
+	key->dst_count = 1;
 	sg_set_buf(&key->dst[1], rx->small, len);
 	ret = open_mapped(ks, header, false);
 	if (ret)
@@ -211,12 +214,11 @@ static int open_into(struct ktls_sock *ks, const struct ktls_header *header, str
 	struct ktls_key *key = ks->rx.dir.key;
 	int n = 0;
 
-	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
 	if (skb->len)
 		n = skb_to_sgvec_nomark(skb, key->dst + 1, 0, skb->len);
 	if (n < 0)
 		return n;
-	sg_mark_end(key->dst + n);
+	key->dst_count = n;
 	return open_mapped(ks, header, in_place);
 }
 
@@ -244,7 +246,7 @@ static int strip(const struct ktls_format *format, struct sk_buff *skb, struct k
 static struct sk_buff *open_to_skb(struct ktls_sock *ks, struct ktls_header *header)
 {
 	const struct ktls_format *format = ks->rx.dir.key->format;
-	bool in_place = map_source(ks, header) < 0;
+	bool in_place = map_source(ks, header);
 	struct sk_buff *skb;
 	int ret = 0;
 

@@ -185,12 +185,12 @@ static int visit_map(struct sk_buff *skb, u32 offset, u32 len, void *context)
  * @ks: bound socket
  * @offset: where in the stream
  * @len: how many
- * @sg: initialized entries
+ * @sg: initialized entries, none marked as the last
  * @max: how many of them
  *
  * Context: the carrier's lock held, for as long as the entries are used.
- * Return: entries used (the last is marked); -ENOSPC: the bytes are in too many places, or in
- * memory that others may write to.
+ * Return: entries used; -ENOSPC: the bytes are in too many places, or in memory that others may
+ * write to.
  */
 int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlist *sg,
 		    unsigned int max)
@@ -199,10 +199,7 @@ int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlis
 	int ret;
 
 	ret = visit_bytes(ks, offset, len, visit_map, &cursor);
-	if (ret)
-		return ret;
-	sg_mark_end(cursor.next - 1);
-	return cursor.next - sg;
+	return ret ?: cursor.next - sg;
 }
 
 /**
