@@ -169,6 +169,8 @@ enum ktls_head {
  * @hold: a ChangeCipherSpec or a KeyUpdate was opened: what follows needs the next key
  * @messages: TLS 1.3: the handshake messages under this key
  * @no_pad: TLS_RX_EXPECT_NO_PAD
+ * @wary: TLS 1.3: records that are not opened straight into a reader's memory, as one that was
+ *	had to be opened again
  * @eof: close_notify came
  * @truncated: the carrier ended without one and a reader was told
  * @truncated_record: ... in the middle of a record
@@ -205,6 +207,7 @@ struct ktls_rx {
 	bool hold;
 	struct ktls_messages messages;
 	bool no_pad;
+	unsigned int wary;
 	bool eof;
 	bool truncated;
 	bool truncated_record;

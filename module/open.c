@@ -10,6 +10,8 @@
 #define KTLS_DIRECT_MIN		2048
 /* Of a record that is copied, with what TLS 1.3 has behind the payload. */
 #define KTLS_SMALL_MAX		(KTLS_DIRECT_MIN + KTLS_TRAILER_MAX)
+/* Records of TLS 1.3 that are not taken for unpadded data after one that was not. */
+#define KTLS_WARY_RECORDS	64
 /* Largest order of the pages that opened records lie in. */
 #define KTLS_OPEN_ORDER		2
 
@@ -106,10 +108,12 @@ static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, b
 static bool was_data(struct ktls_sock *ks, const struct ktls_key *key)
 {
 	struct net *net = sock_net(&ks->sk);
+	struct ktls_rx *rx = &ks->rx;
 
 	if (!key->format->inner || key->trailer == KTLS_TYPE_DATA)
 		return true;
-	if (!key->trailer)
+	rx->wary = KTLS_WARY_RECORDS;
+	if (!key->trailer && rx->no_pad)
 		ktls_stats_inc(net, KTLS_STAT_RX_NO_PAD_VIOLATION);
 	ktls_stats_inc(net, KTLS_STAT_RX_DECRYPT_RETRY);
 	return false;
@@ -433,8 +437,19 @@ static bool is_small(const struct ktls_header *header, u32 room)
 static bool fits_reader(const struct ktls_rx *rx, const struct ktls_header *header, u32 room)
 {
 	return header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
-	       header->payload_len <= room && !rx->dir.cipher->rereads &&
-	       (!rx->dir.key->format->inner || rx->no_pad);
+	       header->payload_len <= room && !rx->dir.cipher->rereads;
+}
+
+/*
+ * TLS 1.3 shows what is unpadded data only when it is open. Nobody who pads, or sends much else,
+ * is to have each record decrypted twice.
+ */
+static bool looks_like_data(struct ktls_rx *rx)
+{
+	if (!rx->dir.key->format->inner || rx->no_pad || !rx->wary)
+		return true;
+	rx->wary--;
+	return false;
 }
 
 static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct iov_iter *to,
@@ -450,7 +465,7 @@ static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct 
 		if (ret != -EAGAIN)
 			return ret ?: header->payload_len;
 	}
-	if (to && fits_reader(&ks->rx, header, room)) {
+	if (to && fits_reader(&ks->rx, header, room) && looks_like_data(&ks->rx)) {
 		ret = open_direct(ks, header, to);
 		if (!ret) {
 			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DIRECT);
