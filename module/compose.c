@@ -13,6 +13,8 @@
 #include "ktls.h"
 #include "trace.h"
 
+/* What ciphers take at once. */
+#define KTLS_BLOCK	16
 /* A new piece has at least this much room: a prefix and a bit. */
 #define KTLS_PIECE_MIN	64
 
@@ -94,12 +96,35 @@ static void add_source(struct ktls_sock *ks, struct page *page, u32 offset, u32 
 	sg_set_page(sg + 1, page, len, offset);
 }
 
-static int begin(struct ktls_sock *ks, u8 type)
+/*
+ * TCP takes pages one by one, and a block on both sides of a page's end costs who opens the record
+ * an allocation and copies: the payload of what does not fit a page begins with a block. Smaller
+ * records lie side by side, as one run of bytes.
+ */
+static void align(struct page_frag *frag, u32 prefix, u32 len)
+{
+	u32 len_all = prefix + len + KTLS_TRAILER_MAX + KTLS_TAG_LEN;
+	u32 pad = -(frag->offset + prefix) % KTLS_BLOCK;
+
+	if (frag->offset % PAGE_SIZE + len_all > PAGE_SIZE)
+		frag->offset += pad;
+}
+
+/* With @len bytes of payload at once. */
+static int begin(struct ktls_sock *ks, u8 type, u32 len)
 {
 	struct ktls_key *key = ks->tx.dir.key;
+	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+	struct page_frag *frag = &ks->tx.frag;
 	int ret;
 
-	ret = reserve(ks, ktls_record_prefix_len(key->format, key->cipher));
+	/* Datagrams lie side by side: UDP cuts them apart. */
+	if (key->format->stream) {
+		if (!skb_page_frag_refill(KTLS_PIECE_MIN + KTLS_BLOCK, frag, GFP_KERNEL_ACCOUNT))
+			return -ENOMEM;
+		align(frag, prefix, len);
+	}
+	ret = reserve(ks, prefix);
 	if (ret) {
 		ktls_compose_drop(&ks->tx);
 		return ret;
@@ -213,7 +238,7 @@ ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, u32 limit, struct iov
 
 	lockdep_assert_held(&tx->dir.lock);
 	if (!tx->open.len) {
-		ret = begin(ks, type);
+		ret = begin(ks, type, len);
 		if (ret)
 			return ret;
 	}
