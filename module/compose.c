@@ -85,15 +85,8 @@ static int reserve(struct ktls_sock *ks, u32 len)
 static void add_source(struct ktls_sock *ks, struct page *page, u32 offset, u32 len)
 {
 	struct ktls_open_record *open = &ks->tx.open;
-	struct scatterlist *sg = &ks->tx.dir.key->src[open->src_count];
 
-	/* Entry 0 is the AAD's. */
-	if (open->src_count && sg_page(sg) == page && sg->offset + sg->length == offset) {
-		sg->length += len;
-		return;
-	}
-	open->src_count++;
-	sg_set_page(sg + 1, page, len, offset);
+	open->src_count = ktls_crypto_add(ks->tx.dir.key->src, open->src_count, page, offset, len);
 }
 
 /*

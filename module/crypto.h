@@ -4,6 +4,8 @@
 #define KTLS_CRYPTO_H
 
 #include <linux/crypto.h>
+#include <linux/io.h>
+#include <linux/mm.h>
 #include <linux/scatterlist.h>
 
 #include "record.h"
@@ -51,6 +53,33 @@ struct ktls_key {
 	struct ktls_window window;
 	u64 failed;
 };
+
+/**
+ * ktls_crypto_add() - one more piece of memory for a table
+ * @table: the key's src or dst
+ * @count: its entries in use, without the AAD's
+ * @page: where the memory is, with @offset and @len
+ * @offset: in @page
+ * @len: bytes
+ *
+ * Ciphers begin anew at each entry: what lies behind the last in one allocation joins it.
+ *
+ * Context: any; there is room for another entry.
+ * Return: entries in use now.
+ */
+static inline unsigned int ktls_crypto_add(struct scatterlist *table, unsigned int count,
+					   struct page *page, unsigned int offset, unsigned int len)
+{
+	struct scatterlist *last = &table[count];
+
+	if (count && compound_head(sg_page(last)) == compound_head(page) &&
+	    sg_phys(last) + last->length == page_to_phys(page) + offset) {
+		last->length += len;
+		return count;
+	}
+	sg_set_page(last + 1, page, len, offset);
+	return count + 1;
+}
 
 struct ktls_key *ktls_crypto_key(const struct ktls_format *format,
 				 const struct ktls_cipher *cipher, const u8 *info);

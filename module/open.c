@@ -48,31 +48,42 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 {
 	u32 trailer = ktls_record_trailer_len(key->format);
 	unsigned int max = KTLS_DST_MAX - trailer;
-	struct scatterlist *sg = key->dst + 1;
 	u32 done = 0, n;
 	ssize_t got;
 	size_t start;
 
+	key->dst_count = 0;
 	while (done < len && reader->count < max) {
 		struct page **pages = reader->pages + reader->count;
 
 		got = iov_iter_get_pages2(to, pages, len - done, max - reader->count, &start);
 		if (got <= 0)
 			break;
-		for (done += got; got; got -= n, start = 0, sg++) {
+		for (done += got; got; got -= n, start = 0) {
 			n = min_t(u32, got, PAGE_SIZE - start);
-			sg_set_page(sg, reader->pages[reader->count++], n, start);
+			key->dst_count = ktls_crypto_add(key->dst, key->dst_count,
+							 reader->pages[reader->count++], start, n);
 		}
 	}
 	if (done == len) {
 		if (trailer)
-			sg_set_buf(sg++, &key->trailer, trailer);
-		key->dst_count = sg - 1 - key->dst;
+			sg_set_buf(&key->dst[++key->dst_count], &key->trailer, trailer);
 		return 0;
 	}
 	iov_iter_revert(to, done);
 	put_reader_pages(reader, false);
 	return -EFAULT;
+}
+
+/* TCP has a fragment for each page, though pages follow one another. */
+static unsigned int join(struct scatterlist *table, unsigned int entries)
+{
+	unsigned int count = 0, i;
+
+	for (i = 1; i <= entries; i++)
+		count = ktls_crypto_add(table, count, sg_page(&table[i]), table[i].offset,
+					table[i].length);
+	return count;
 }
 
 static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
@@ -85,7 +96,7 @@ static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
 			      KTLS_SRC_MAX);
 	if (ret < 0)
 		return ret;
-	key->src_count = ret;
+	key->src_count = join(key->src, ret);
 	return 0;
 }
 
