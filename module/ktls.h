@@ -175,6 +175,8 @@ enum ktls_head {
  * @truncated: the carrier ended without one and a reader was told
  * @truncated_record: ... in the middle of a record
  * @copied_seq: the carrier's position as we left it
+ * @taken: bytes of the carrier's, of @taken_records records, that were consumed while its lock is
+ *	held, and that it is to be told of
  * @mode: KTLS_CONTROL_*
  * @strict_eof: KTLS_STRICT_EOF
  * @bad_tag: records refused, or illegal in TLS 1.3; likewise @bad_length, @bad_version
@@ -212,6 +214,8 @@ struct ktls_rx {
 	bool truncated;
 	bool truncated_record;
 	u32 copied_seq;
+	u32 taken;
+	unsigned int taken_records;
 	int mode;
 	bool strict_eof;
 	u64 bad_tag;
@@ -465,6 +469,7 @@ int ktls_stream_head(struct ktls_sock *ks, struct ktls_header *header);
 bool ktls_stream_is_empty(const struct ktls_sock *ks);
 bool ktls_stream_is_sealed(const struct ktls_sock *ks);
 void ktls_stream_scan(struct ktls_sock *ks);
+bool ktls_stream_has_data(const struct ktls_sock *ks);
 u32 ktls_stream_readable(struct ktls_sock *ks);
 
 /* carrier.c */

@@ -103,16 +103,8 @@ static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
 static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, bool in_place)
 {
 	struct ktls_dir *dir = &ks->rx.dir;
-	const struct ktls_key *key = dir->key;
-	u8 explicit_nonce[KTLS_SEQ_LEN];
-	int ret = 0;
 
-	if (ktls_record_explicit_len(key->format, key->cipher))
-		ret = ktls_stream_copy(ks, key->format->header_len, explicit_nonce,
-				       key->cipher->explicit_len);
-	if (!ret)
-		ret = ktls_crypto_open(dir->key, dir->seq, explicit_nonce, header, in_place);
-	return ret;
+	return ktls_crypto_open(dir->key, dir->seq, header->nonce, header, in_place);
 }
 
 /* TLS 1.3: whether what was opened for a reader is what it looked like: data without padding. */
