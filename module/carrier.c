@@ -218,7 +218,8 @@ static void carrier_data_ready(struct sock *csk)
 	if (ks && !ks->rx.dir.key) {
 		ks->carrier.data_ready(csk);
 	} else if (ks) {
-		ktls_stream_scan(ks);
+		if (!ktls_stream_has_data(ks))
+			ktls_stream_scan(ks);
 		if (READ_ONCE(ks->rx.chore))
 			mod_delayed_work(ktls_workqueue, &ks->rx.work, 0);
 		if (READ_ONCE(ks->rx.head) != KTLS_HEAD_NONE)

@@ -13,6 +13,8 @@
 #include "ktls.h"
 #include "trace.h"
 
+/* What ciphers take at once. */
+#define KTLS_BLOCK	16
 /* A new piece has at least this much room: a prefix and a bit. */
 #define KTLS_PIECE_MIN	64
 
@@ -83,29 +85,44 @@ static int reserve(struct ktls_sock *ks, u32 len)
 static void add_source(struct ktls_sock *ks, struct page *page, u32 offset, u32 len)
 {
 	struct ktls_open_record *open = &ks->tx.open;
-	struct scatterlist *sg = &ks->tx.dir.key->src[open->src_count];
 
-	/* Entry 0 is the AAD's. */
-	if (open->src_count && sg_page(sg) == page && sg->offset + sg->length == offset) {
-		sg->length += len;
-		return;
-	}
-	open->src_count++;
-	sg_set_page(sg + 1, page, len, offset);
+	open->src_count = ktls_crypto_add(ks->tx.dir.key->src, open->src_count, page, offset, len);
 }
 
-static int begin(struct ktls_sock *ks, u8 type)
+/*
+ * TCP takes pages one by one, and a block on both sides of a page's end costs who opens the record
+ * an allocation and copies: the payload of what does not fit a page begins with a block. Smaller
+ * records lie side by side, as one run of bytes.
+ */
+static void align(struct page_frag *frag, u32 prefix, u32 len)
+{
+	u32 len_all = prefix + len + KTLS_TRAILER_MAX + KTLS_TAG_LEN;
+	u32 pad = -(frag->offset + prefix) % KTLS_BLOCK;
+
+	if (frag->offset % PAGE_SIZE + len_all > PAGE_SIZE)
+		frag->offset += pad;
+}
+
+/* With @len bytes of payload at once. */
+static int begin(struct ktls_sock *ks, u8 type, u32 len)
 {
 	struct ktls_key *key = ks->tx.dir.key;
+	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+	struct page_frag *frag = &ks->tx.frag;
 	int ret;
 
-	ret = reserve(ks, ktls_record_prefix_len(key->format, key->cipher));
+	/* Datagrams lie side by side: UDP cuts them apart. */
+	if (key->format->stream) {
+		if (!skb_page_frag_refill(KTLS_PIECE_MIN + KTLS_BLOCK, frag, GFP_KERNEL_ACCOUNT))
+			return -ENOMEM;
+		align(frag, prefix, len);
+	}
+	ret = reserve(ks, prefix);
 	if (ret) {
 		ktls_compose_drop(&ks->tx);
 		return ret;
 	}
 	ks->tx.open.type = type;
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
 	return 0;
 }
 
@@ -214,7 +231,7 @@ ssize_t ktls_compose_append(struct ktls_sock *ks, u8 type, u32 limit, struct iov
 
 	lockdep_assert_held(&tx->dir.lock);
 	if (!tx->open.len) {
-		ret = begin(ks, type);
+		ret = begin(ks, type, len);
 		if (ret)
 			return ret;
 	}
@@ -262,7 +279,6 @@ static void map_pieces(struct ktls_tx *tx, u32 prefix)
 	struct scatterlist *sg = tx->dir.key->dst;
 	unsigned int i;
 
-	sg_init_table(sg, 1 + KTLS_DST_MAX);
 	for (i = 0; i < open->piece_count; i++, prefix = 0) {
 		struct bio_vec *piece = &open->pieces[i];
 
@@ -270,7 +286,7 @@ static void map_pieces(struct ktls_tx *tx, u32 prefix)
 			sg_set_page(++sg, piece->bv_page, piece->bv_len - prefix,
 				    piece->bv_offset + prefix);
 	}
-	sg_mark_end(sg);
+	tx->dir.key->dst_count = sg - tx->dir.key->dst;
 }
 
 static int encrypt(struct ktls_sock *ks)
@@ -286,8 +302,7 @@ static int encrypt(struct ktls_sock *ks)
 				    open->len, tx->dir.nonce,
 				    page_address(first->bv_page) + first->bv_offset);
 	map_pieces(tx, prefix);
-	if (open->src_count)
-		sg_mark_end(&key->src[open->src_count]);
+	key->src_count = open->src_count;
 	return ktls_crypto_seal(key, tx->dir.seq, tx->dir.nonce, open->type, open->len,
 				!open->spliced_count);
 }

@@ -4,6 +4,14 @@
 
 #include "crypto.h"
 
+/* Tables are made once; each record has its own end. */
+static void init_table(struct scatterlist *table, unsigned int entries, const struct ktls_key *key)
+{
+	sg_init_table(table, entries);
+	sg_unmark_end(&table[entries - 1]);
+	sg_set_buf(&table[0], key->aad, key->format->aad_len);
+}
+
 static int key_prepare(struct ktls_key *key)
 {
 	const struct ktls_cipher *cipher = key->cipher;
@@ -55,6 +63,8 @@ struct ktls_key *ktls_crypto_key(const struct ktls_format *format,
 	memcpy(key->info, info, cipher->info_len);
 	memcpy(key->fixed, info + cipher->salt_at, cipher->salt_len);
 	memcpy(key->fixed + cipher->salt_len, info + cipher->iv_at, cipher->iv_len);
+	init_table(key->src, ARRAY_SIZE(key->src), key);
+	init_table(key->dst, ARRAY_SIZE(key->dst), key);
 
 	ret = key_prepare(key);
 	if (ret) {
@@ -85,14 +95,28 @@ static void fill_workspace(struct ktls_key *key, u64 seq, const u8 *explicit_non
 {
 	ktls_record_iv(key->format, key->cipher, key->fixed, seq, explicit_nonce, key->iv);
 	ktls_record_aad(key->format, seq, header, key->aad);
-	sg_set_buf(&key->src[0], key->aad, key->format->aad_len);
-	sg_set_buf(&key->dst[0], key->aad, key->format->aad_len);
+}
+
+static int crypt(struct ktls_key *key, size_t len, bool in_place,
+		 int (*run)(struct aead_request *req))
+{
+	struct scatterlist *dst_last = &key->dst[key->dst_count];
+	struct scatterlist *src_last = in_place ? dst_last : &key->src[key->src_count];
+	int ret;
+
+	sg_mark_end(src_last);
+	sg_mark_end(dst_last);
+	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst, len, key->iv);
+	ret = crypto_wait_req(run(key->req), &key->wait);
+	sg_unmark_end(src_last);
+	sg_unmark_end(dst_last);
+	return ret;
 }
 
 /**
  * ktls_crypto_seal() - encrypt a record
  * @key: its src (unless @in_place) and dst hold the plaintext, with its trailer, and the room
- *	for ciphertext and tag, from entry 1 on, terminated
+ *	for ciphertext and tag, from entry 1 on; counted
  * @seq: sequence number
  * @explicit_nonce: the nonce's part that travels, if the cipher has one
  * @type: content type
@@ -111,15 +135,14 @@ int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 	ktls_put_be64(number, explicit_nonce);
 	ktls_record_outer(key->format, type, payload_len, &header);
 	fill_workspace(key, seq, number, &header);
-	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst,
-			       payload_len + ktls_record_trailer_len(key->format), key->iv);
-	return crypto_wait_req(crypto_aead_encrypt(key->req), &key->wait);
+	return crypt(key, payload_len + ktls_record_trailer_len(key->format), in_place,
+		     crypto_aead_encrypt);
 }
 
 /**
  * ktls_crypto_open() - decrypt a record and check its tag
  * @key: its src (unless @in_place) holds ciphertext and tag, its dst the room for the
- *	plaintext and trailer (@in_place: ciphertext and tag), from entry 1 on, terminated
+ *	plaintext and trailer (@in_place: ciphertext and tag), from entry 1 on; counted
  * @seq: the record's sequence number
  * @explicit_nonce: ktls_record_explicit_len() bytes off the wire
  * @header: the record's header
@@ -132,8 +155,6 @@ int ktls_crypto_open(struct ktls_key *key, u64 seq, const u8 *explicit_nonce,
 		     const struct ktls_header *header, bool in_place)
 {
 	fill_workspace(key, seq, explicit_nonce, header);
-	aead_request_set_crypt(key->req, in_place ? key->dst : key->src, key->dst,
-			       header->payload_len + ktls_record_trailer_len(key->format) +
-			       KTLS_TAG_LEN, key->iv);
-	return crypto_wait_req(crypto_aead_decrypt(key->req), &key->wait);
+	return crypt(key, header->payload_len + ktls_record_trailer_len(key->format) + KTLS_TAG_LEN,
+		     in_place, crypto_aead_decrypt);
 }

@@ -4,6 +4,8 @@
 #define KTLS_CRYPTO_H
 
 #include <linux/crypto.h>
+#include <linux/io.h>
+#include <linux/mm.h>
 #include <linux/scatterlist.h>
 
 #include "record.h"
@@ -24,7 +26,9 @@
  * @iv: of the record in work
  * @aad: of the record in work
  * @trailer: TLS 1.3: the type of a record opened elsewhere
- * @src: what is read: @aad, then KTLS_SRC_MAX entries
+ * @src: what is read: @aad, then KTLS_SRC_MAX entries; no entry is marked as the last, but while
+ *	the cipher works; likewise @dst
+ * @src_count: entries in use, without @aad's; likewise @dst_count
  * @dst: what is written: @aad, then KTLS_DST_MAX entries
  * @window: datagrams received: which numbers of the epoch were seen
  * @failed: datagrams received: records under this key whose tag was wrong
@@ -44,9 +48,38 @@ struct ktls_key {
 	u8 trailer;
 	struct scatterlist src[1 + KTLS_SRC_MAX];
 	struct scatterlist dst[1 + KTLS_DST_MAX];
+	unsigned int src_count;
+	unsigned int dst_count;
 	struct ktls_window window;
 	u64 failed;
 };
+
+/**
+ * ktls_crypto_add() - one more piece of memory for a table
+ * @table: the key's src or dst
+ * @count: its entries in use, without the AAD's
+ * @page: where the memory is, with @offset and @len
+ * @offset: in @page
+ * @len: bytes
+ *
+ * Ciphers begin anew at each entry: what lies behind the last in one allocation joins it.
+ *
+ * Context: any; there is room for another entry.
+ * Return: entries in use now.
+ */
+static inline unsigned int ktls_crypto_add(struct scatterlist *table, unsigned int count,
+					   struct page *page, unsigned int offset, unsigned int len)
+{
+	struct scatterlist *last = &table[count];
+
+	if (count && compound_head(sg_page(last)) == compound_head(page) &&
+	    sg_phys(last) + last->length == page_to_phys(page) + offset) {
+		last->length += len;
+		return count;
+	}
+	sg_set_page(last + 1, page, len, offset);
+	return count + 1;
+}
 
 struct ktls_key *ktls_crypto_key(const struct ktls_format *format,
 				 const struct ktls_cipher *cipher, const u8 *info);

@@ -108,7 +108,7 @@ static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 	int ret;
 
 	read_nonce(key, skb, nonce);
-	sg_init_table(key->dst, 2);
+	key->dst_count = 1;
 	sg_set_buf(&key->dst[1], skb->data + prefix, header->payload_len + KTLS_TAG_LEN);
 	ret = ktls_crypto_open(key, header->seq, nonce, header, true);
 	if (!ret) {
@@ -142,11 +142,10 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	skb_put(opened, header->payload_len);
 
 	read_nonce(key, skb, nonce);
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
 	ret = skb_to_sgvec_nomark(skb, key->src + 1, prefix, header->payload_len + KTLS_TAG_LEN);
 	if (ret > 0) {
-		sg_mark_end(&key->src[ret]);
-		sg_init_table(key->dst, 2);
+		key->src_count = ret;
+		key->dst_count = 1;
 		sg_set_buf(&key->dst[1], opened->data, header->payload_len + KTLS_TAG_LEN);
 		ret = ktls_crypto_open(key, header->seq, nonce, header, false);
 	}

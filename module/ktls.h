@@ -169,10 +169,14 @@ enum ktls_head {
  * @hold: a ChangeCipherSpec or a KeyUpdate was opened: what follows needs the next key
  * @messages: TLS 1.3: the handshake messages under this key
  * @no_pad: TLS_RX_EXPECT_NO_PAD
+ * @wary: TLS 1.3: records that are not opened straight into a reader's memory, as one that was
+ *	had to be opened again
  * @eof: close_notify came
  * @truncated: the carrier ended without one and a reader was told
  * @truncated_record: ... in the middle of a record
  * @copied_seq: the carrier's position as we left it
+ * @taken: bytes of the carrier's, of @taken_records records, that were consumed while its lock is
+ *	held, and that it is to be told of
  * @mode: KTLS_CONTROL_*
  * @strict_eof: KTLS_STRICT_EOF
  * @bad_tag: records refused, or illegal in TLS 1.3; likewise @bad_length, @bad_version
@@ -205,10 +209,13 @@ struct ktls_rx {
 	bool hold;
 	struct ktls_messages messages;
 	bool no_pad;
+	unsigned int wary;
 	bool eof;
 	bool truncated;
 	bool truncated_record;
 	u32 copied_seq;
+	u32 taken;
+	unsigned int taken_records;
 	int mode;
 	bool strict_eof;
 	u64 bad_tag;
@@ -462,6 +469,7 @@ int ktls_stream_head(struct ktls_sock *ks, struct ktls_header *header);
 bool ktls_stream_is_empty(const struct ktls_sock *ks);
 bool ktls_stream_is_sealed(const struct ktls_sock *ks);
 void ktls_stream_scan(struct ktls_sock *ks);
+bool ktls_stream_has_data(const struct ktls_sock *ks);
 u32 ktls_stream_readable(struct ktls_sock *ks);
 
 /* carrier.c */

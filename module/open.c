@@ -10,6 +10,8 @@
 #define KTLS_DIRECT_MIN		2048
 /* Of a record that is copied, with what TLS 1.3 has behind the payload. */
 #define KTLS_SMALL_MAX		(KTLS_DIRECT_MIN + KTLS_TRAILER_MAX)
+/* Records of TLS 1.3 that are not taken for unpadded data after one that was not. */
+#define KTLS_WARY_RECORDS	64
 /* Largest order of the pages that opened records lie in. */
 #define KTLS_OPEN_ORDER		2
 
@@ -46,27 +48,26 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 {
 	u32 trailer = ktls_record_trailer_len(key->format);
 	unsigned int max = KTLS_DST_MAX - trailer;
-	struct scatterlist *sg = key->dst + 1;
 	u32 done = 0, n;
 	ssize_t got;
 	size_t start;
 
-	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
+	key->dst_count = 0;
 	while (done < len && reader->count < max) {
 		struct page **pages = reader->pages + reader->count;
 
 		got = iov_iter_get_pages2(to, pages, len - done, max - reader->count, &start);
 		if (got <= 0)
 			break;
-		for (done += got; got; got -= n, start = 0, sg++) {
+		for (done += got; got; got -= n, start = 0) {
 			n = min_t(u32, got, PAGE_SIZE - start);
-			sg_set_page(sg, reader->pages[reader->count++], n, start);
+			key->dst_count = ktls_crypto_add(key->dst, key->dst_count,
+							 reader->pages[reader->count++], start, n);
 		}
 	}
 	if (done == len) {
 		if (trailer)
-			sg_set_buf(sg++, &key->trailer, trailer);
-		sg_mark_end(sg - 1);
+			sg_set_buf(&key->dst[++key->dst_count], &key->trailer, trailer);
 		return 0;
 	}
 	iov_iter_revert(to, done);
@@ -74,39 +75,48 @@ static int map_reader(struct ktls_key *key, struct iov_iter *to, u32 len,
 	return -EFAULT;
 }
 
+/* TCP has a fragment for each page, though pages follow one another. */
+static unsigned int join(struct scatterlist *table, unsigned int entries)
+{
+	unsigned int count = 0, i;
+
+	for (i = 1; i <= entries; i++)
+		count = ktls_crypto_add(table, count, sg_page(&table[i]), table[i].offset,
+					table[i].length);
+	return count;
+}
+
 static int map_source(struct ktls_sock *ks, const struct ktls_header *header)
 {
 	struct ktls_key *key = ks->rx.dir.key;
 	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+	int ret;
 
-	sg_init_table(key->src, 1 + KTLS_SRC_MAX);
-	return ktls_stream_map(ks, prefix, header->record_len - prefix, key->src + 1,
-			       KTLS_SRC_MAX);
+	ret = ktls_stream_map(ks, prefix, header->record_len - prefix, key->src + 1,
+			      KTLS_SRC_MAX);
+	if (ret < 0)
+		return ret;
+	key->src_count = join(key->src, ret);
+	return 0;
 }
 
 static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, bool in_place)
 {
 	struct ktls_dir *dir = &ks->rx.dir;
-	const struct ktls_key *key = dir->key;
-	u8 explicit_nonce[KTLS_SEQ_LEN];
-	int ret = 0;
 
-	if (ktls_record_explicit_len(key->format, key->cipher))
-		ret = ktls_stream_copy(ks, key->format->header_len, explicit_nonce,
-				       key->cipher->explicit_len);
-	if (!ret)
-		ret = ktls_crypto_open(dir->key, dir->seq, explicit_nonce, header, in_place);
-	return ret;
+	return ktls_crypto_open(dir->key, dir->seq, header->nonce, header, in_place);
 }
 
 /* TLS 1.3: whether what was opened for a reader is what it looked like: data without padding. */
 static bool was_data(struct ktls_sock *ks, const struct ktls_key *key)
 {
 	struct net *net = sock_net(&ks->sk);
+	struct ktls_rx *rx = &ks->rx;
 
 	if (!key->format->inner || key->trailer == KTLS_TYPE_DATA)
 		return true;
-	if (!key->trailer)
+	rx->wary = KTLS_WARY_RECORDS;
+	if (!key->trailer && rx->no_pad)
 		ktls_stats_inc(net, KTLS_STAT_RX_NO_PAD_VIOLATION);
 	ktls_stats_inc(net, KTLS_STAT_RX_DECRYPT_RETRY);
 	return false;
@@ -119,7 +129,7 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	struct reader_pages reader = { .count = 0 };
 	int ret;
 
-	if (map_source(ks, header) < 0)
+	if (map_source(ks, header))
 		return -EAGAIN;
 	if (map_reader(ks->rx.dir.key, to, header->payload_len, &reader))
 		return -EAGAIN;
@@ -127,10 +137,10 @@ static int open_direct(struct ktls_sock *ks, const struct ktls_header *header,
 	if (!ret && !was_data(ks, ks->rx.dir.key))
 		ret = -EAGAIN;
 	if (ret) {
-		struct scatterlist *sg = ks->rx.dir.key->dst + 1;
+		struct ktls_key *key = ks->rx.dir.key;
 
 		/* Nobody is shown what was not authenticated, or is not for readers of data. */
-		sg_zero_buffer(sg, sg_nents(sg), header->payload_len, 0);
+		sg_zero_buffer(key->dst + 1, key->dst_count, header->payload_len, 0);
 		iov_iter_revert(to, header->payload_len);
 	}
 	put_reader_pages(&reader, user_backed_iter(to));
@@ -151,9 +161,9 @@ static int open_small(struct ktls_sock *ks, struct ktls_header *header, struct i
 
 	if (!rx->small)
 		rx->small = kmalloc(KTLS_SMALL_MAX, GFP_KERNEL_ACCOUNT);
-	if (!rx->small || map_source(ks, header) < 0)
+	if (!rx->small || map_source(ks, header))
 		return -EAGAIN;
-	sg_init_table(key->dst, 2);
+	key->dst_count = 1;
 	sg_set_buf(&key->dst[1], rx->small, len);
 	ret = open_mapped(ks, header, false);
 	if (ret)
@@ -211,12 +221,11 @@ static int open_into(struct ktls_sock *ks, const struct ktls_header *header, str
 	struct ktls_key *key = ks->rx.dir.key;
 	int n = 0;
 
-	sg_init_table(key->dst, 1 + KTLS_DST_MAX);
 	if (skb->len)
 		n = skb_to_sgvec_nomark(skb, key->dst + 1, 0, skb->len);
 	if (n < 0)
 		return n;
-	sg_mark_end(key->dst + n);
+	key->dst_count = n;
 	return open_mapped(ks, header, in_place);
 }
 
@@ -244,7 +253,7 @@ static int strip(const struct ktls_format *format, struct sk_buff *skb, struct k
 static struct sk_buff *open_to_skb(struct ktls_sock *ks, struct ktls_header *header)
 {
 	const struct ktls_format *format = ks->rx.dir.key->format;
-	bool in_place = map_source(ks, header) < 0;
+	bool in_place = map_source(ks, header);
 	struct sk_buff *skb;
 	int ret = 0;
 
@@ -431,8 +440,19 @@ static bool is_small(const struct ktls_header *header, u32 room)
 static bool fits_reader(const struct ktls_rx *rx, const struct ktls_header *header, u32 room)
 {
 	return header->type == KTLS_TYPE_DATA && header->payload_len >= KTLS_DIRECT_MIN &&
-	       header->payload_len <= room && !rx->dir.cipher->rereads &&
-	       (!rx->dir.key->format->inner || rx->no_pad);
+	       header->payload_len <= room && !rx->dir.cipher->rereads;
+}
+
+/*
+ * TLS 1.3 shows what is unpadded data only when it is open. Nobody who pads, or sends much else,
+ * is to have each record decrypted twice.
+ */
+static bool looks_like_data(struct ktls_rx *rx)
+{
+	if (!rx->dir.key->format->inner || rx->no_pad || !rx->wary)
+		return true;
+	rx->wary--;
+	return false;
 }
 
 static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct iov_iter *to,
@@ -448,7 +468,7 @@ static int open_record(struct ktls_sock *ks, struct ktls_header *header, struct 
 		if (ret != -EAGAIN)
 			return ret ?: header->payload_len;
 	}
-	if (to && fits_reader(&ks->rx, header, room)) {
+	if (to && fits_reader(&ks->rx, header, room) && looks_like_data(&ks->rx)) {
 		ret = open_direct(ks, header, to);
 		if (!ret) {
 			ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DIRECT);

@@ -72,6 +72,7 @@ struct ktls_format {
  * @payload_len: bytes of plaintext, of TLS 1.3 with padding
  * @record_len: bytes of the whole record, header included
  * @seq: DTLS: epoch and sequence number
+ * @nonce: TLS: ktls_record_explicit_len() bytes that follow the header, for who opens the record
  */
 struct ktls_header {
 	u8 type;
@@ -79,6 +80,7 @@ struct ktls_header {
 	u16 payload_len;
 	u16 record_len;
 	u64 seq;
+	u8 nonce[KTLS_SEQ_LEN];
 };
 
 /**

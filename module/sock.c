@@ -137,6 +137,7 @@ struct socket *ktls_sock_unbind(struct ktls_sock *ks)
 	rx->chore = false;
 	rx->hold = false;
 	rx->no_pad = false;
+	rx->wary = 0;
 	rx->eof = false;
 	rx->truncated = false;
 	rx->truncated_record = false;

@@ -15,6 +15,9 @@
 #define KTLS_READABLE_MAX	1024
 /* Linear skbs of ahead are no larger. */
 #define KTLS_AHEAD_CHUNK	16384
+/* What TCP is not told of at once: bytes, and records. */
+#define KTLS_TAKEN_BYTES	8192
+#define KTLS_TAKEN_RECORDS	8
 
 static u32 carrier_bytes(const struct sock *csk)
 {
@@ -35,7 +38,7 @@ static u32 carrier_bytes(const struct sock *csk)
  */
 u32 ktls_stream_bytes(const struct ktls_sock *ks)
 {
-	return ks->rx.ahead_bytes + carrier_bytes(ks->carrier.sk);
+	return ks->rx.ahead_bytes + carrier_bytes(ks->carrier.sk) - ks->rx.taken;
 }
 
 /**
@@ -107,8 +110,8 @@ static int visit_bytes(struct ktls_sock *ks, u32 offset, u32 len, ktls_visit_t v
 	skb = skb_peek(&csk->sk_receive_queue);
 	if (!skb)
 		return -ENODATA;
-	return visit_queue(&csk->sk_receive_queue, skb, tcp_sk(csk)->copied_seq + offset, len,
-			   visit, context);
+	return visit_queue(&csk->sk_receive_queue, skb,
+			   tcp_sk(csk)->copied_seq + ks->rx.taken + offset, len, visit, context);
 }
 
 static int visit_copy(struct sk_buff *skb, u32 offset, u32 len, void *context)
@@ -185,12 +188,12 @@ static int visit_map(struct sk_buff *skb, u32 offset, u32 len, void *context)
  * @ks: bound socket
  * @offset: where in the stream
  * @len: how many
- * @sg: initialized entries
+ * @sg: initialized entries, none marked as the last
  * @max: how many of them
  *
  * Context: the carrier's lock held, for as long as the entries are used.
- * Return: entries used (the last is marked); -ENOSPC: the bytes are in too many places, or in
- * memory that others may write to.
+ * Return: entries used; -ENOSPC: the bytes are in too many places, or in memory that others may
+ * write to.
  */
 int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlist *sg,
 		    unsigned int max)
@@ -199,23 +202,41 @@ int ktls_stream_map(struct ktls_sock *ks, u32 offset, u32 len, struct scatterlis
 	int ret;
 
 	ret = visit_bytes(ks, offset, len, visit_map, &cursor);
-	if (ret)
-		return ret;
-	sg_mark_end(cursor.next - 1);
-	return cursor.next - sg;
+	return ret ?: cursor.next - sg;
+}
+
+static void tell_carrier(struct ktls_sock *ks, u32 len)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	tcp_read_done(ks->carrier.sk, len);
+	rx->copied_seq = tcp_sk(ks->carrier.sk)->copied_seq;
+}
+
+/* TCP looks at its window and at what it has to acknowledge each time it is told of a read. */
+static void settle(struct ktls_sock *ks)
+{
+	struct ktls_rx *rx = &ks->rx;
+
+	if (!rx->taken)
+		return;
+	tell_carrier(ks, rx->taken);
+	rx->taken = 0;
+	rx->taken_records = 0;
 }
 
 /**
- * ktls_stream_consume() - take bytes off the stream
+ * ktls_stream_consume() - take a record off the stream
  * @ks: bound socket
- * @len: how many: at most ktls_stream_bytes()
+ * @len: its bytes: at most ktls_stream_bytes()
  *
- * Context: process, the carrier's lock held.
+ * The carrier may learn it later, but before ktls_stream_scan() returns.
+ *
+ * Context: process, the carrier's lock held, which is not released before ktls_stream_scan().
  */
 void ktls_stream_consume(struct ktls_sock *ks, u32 len)
 {
 	struct ktls_rx *rx = &ks->rx;
-	struct sock *csk = ks->carrier.sk;
 	struct sk_buff *skb;
 	u32 n;
 
@@ -230,9 +251,11 @@ void ktls_stream_consume(struct ktls_sock *ks, u32 len)
 			consume_skb(skb);
 		}
 	}
-	if (len)
-		tcp_read_done(csk, len);
-	rx->copied_seq = tcp_sk(csk)->copied_seq;
+	if (!len)
+		return;
+	rx->taken += len;
+	if (rx->taken >= KTLS_TAKEN_BYTES || ++rx->taken_records == KTLS_TAKEN_RECORDS)
+		settle(ks);
 }
 
 static struct sk_buff *new_chunk(struct ktls_sock *ks, u32 len)
@@ -314,8 +337,7 @@ int ktls_stream_take_over(struct ktls_sock *ks)
 		kfree_skb(skb);
 		return ret;
 	}
-	tcp_read_done(ks->carrier.sk, len);
-	rx->copied_seq = tcp_sk(ks->carrier.sk)->copied_seq;
+	tell_carrier(ks, len);
 	__skb_queue_tail(&rx->ahead, skb);
 	rx->ahead_bytes += len;
 	ktls_stats_inc(sock_net(&ks->sk), KTLS_STAT_RX_DETOURED);
@@ -325,18 +347,23 @@ int ktls_stream_take_over(struct ktls_sock *ks)
 static int header_at(struct ktls_sock *ks, u32 offset, struct ktls_header *header)
 {
 	const struct ktls_key *key = ks->rx.dir.key;
+	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
 	u32 bytes = ktls_stream_bytes(ks);
-	u8 raw[KTLS_HEADER_LEN];
+	u8 raw[KTLS_PREFIX_MAX];
 	int ret;
 
 	if (bytes < offset + key->format->header_len)
 		return -ENODATA;
-	ret = ktls_stream_copy(ks, offset, raw, key->format->header_len);
+	ret = ktls_stream_copy(ks, offset, raw, min(prefix, bytes - offset));
 	if (!ret)
 		ret = ktls_record_parse(key->format, key->cipher, raw, header);
-	if (!ret && bytes < offset + header->record_len)
-		ret = -ENODATA;
-	return ret;
+	if (ret)
+		return ret;
+	if (bytes < offset + header->record_len)
+		return -ENODATA;
+	memcpy(header->nonce, raw + key->format->header_len,
+	       ktls_record_explicit_len(key->format, key->cipher));
+	return 0;
 }
 
 /**
@@ -422,7 +449,7 @@ static void scan_sealed(struct ktls_sock *ks, enum ktls_head *head, bool *chore)
  * ktls_stream_scan() - find out what can be read, after bytes came or went
  * @ks: bound socket
  *
- * Sets rx.head, rx.head_bytes and rx.chore.
+ * Sets rx.head, rx.head_bytes and rx.chore, and tells the carrier of all that was consumed.
  *
  * Context: any; the carrier's lock held.
  */
@@ -436,6 +463,7 @@ void ktls_stream_scan(struct ktls_sock *ks)
 	u32 bytes = 0;
 	int next = -ENODATA;
 
+	settle(ks);
 	if (can_open(rx) && ktls_stream_is_sealed(ks)) {
 		scan_sealed(ks, &head, &chore);
 	} else if (can_open(rx)) {
@@ -464,6 +492,20 @@ void ktls_stream_scan(struct ktls_sock *ks)
 	WRITE_ONCE(rx->head_bytes, bytes);
 	WRITE_ONCE(rx->head, head);
 	WRITE_ONCE(rx->chore, chore);
+}
+
+/**
+ * ktls_stream_has_data() - has a scan found all that readers wait for?
+ * @ks: bound socket
+ *
+ * Bytes that come later change nothing then.
+ *
+ * Context: any; the carrier's lock held.
+ */
+bool ktls_stream_has_data(const struct ktls_sock *ks)
+{
+	return READ_ONCE(ks->rx.head) == KTLS_HEAD_DATA && !READ_ONCE(ks->rx.chore) &&
+	       READ_ONCE(ks->rx.head_bytes) >= max_t(u32, READ_ONCE(ks->sk.sk_rcvlowat), 1);
 }
 
 /**

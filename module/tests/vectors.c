@@ -292,12 +292,6 @@ static struct ktls_key *vector_key(const struct vector *vector)
 			       info);
 }
 
-static void map(struct scatterlist *table, u8 *bytes, u32 len)
-{
-	sg_init_table(table, 2);
-	sg_set_buf(&table[1], bytes, len);
-}
-
 /* Seals into @record, in place; its length or -errno. */
 static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
 {
@@ -311,7 +305,8 @@ static int seal(struct ktls_key *key, const struct vector *vector, u8 *record)
 		record[at + i] = payload_byte(i);
 	if (ktls_record_trailer_len(key->format))
 		record[end++] = vector->type;
-	map(key->dst, record + at, end - at + KTLS_TAG_LEN);
+	sg_set_buf(&key->dst[1], record + at, end - at + KTLS_TAG_LEN);
+	key->dst_count = 1;
 	ret = ktls_crypto_seal(key, vector->seq, nonce, vector->type, vector->len, true);
 	return ret ?: end + KTLS_TAG_LEN;
 }
@@ -336,9 +331,11 @@ static int open_record(struct ktls_key *key, const struct vector *vector, u8 *re
 	ret = ktls_record_parse(key->format, key->cipher, record, &header);
 	if (ret)
 		return ret;
-	map(key->src, record + at, header.record_len - at);
-	map(key->dst, out,
-	    max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
+	sg_set_buf(&key->src[1], record + at, header.record_len - at);
+	sg_set_buf(&key->dst[1], out,
+		   max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
+	key->src_count = 1;
+	key->dst_count = 1;
 	return ktls_crypto_open(key, vector->seq, record + key->format->header_len, &header, false);
 }
 
