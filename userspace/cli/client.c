@@ -148,7 +148,7 @@ static bool take_request(struct client *c, const struct client_policy *policy)
 	return true;
 }
 
-/* The client may want other keys, whoever's turn it is. */
+/* The client may want other keys, whosever turn it is. */
 static bool attend(struct client *c)
 {
 	return c->kept || !ktls_attend(c->conn);
