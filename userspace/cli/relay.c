@@ -34,6 +34,7 @@ struct pump {
 struct relay {
 	struct ktls_conn *conn;
 	bool datagrams;
+	bool kept;		/* a thread of the library's sees to its keys */
 	size_t payload_max;	/* what is read at once, and sent as one datagram */
 	int64_t idle_ms;	/* how long a peer that says no more is waited for; 0: for ever */
 	int64_t heard_ms;
@@ -294,7 +295,7 @@ static void see_to_keys(struct relay *r)
 {
 	int ret;
 
-	if (ktls_timeout(r->conn) < 0)
+	if (r->kept || ktls_timeout(r->conn) < 0)
 		return;
 	ret = ktls_step(r->conn);
 	if (ret && ret != -EAGAIN)
@@ -303,7 +304,7 @@ static void see_to_keys(struct relay *r)
 
 static int patience(const struct relay *r)
 {
-	int due = ktls_timeout(r->conn);
+	int due = r->kept ? -1 : ktls_timeout(r->conn);
 
 	return due >= 0 && due < TICK_MS ? due : TICK_MS;
 }
@@ -423,11 +424,12 @@ static enum status verdict(const struct relay *r)
 	return STATUS_OK;
 }
 
-enum status relay(struct ktls_conn *conn, unsigned int idle_s, struct progress *progress)
+enum status relay(struct ktls_conn *conn, bool kept, unsigned int idle_s, struct progress *progress)
 {
 	struct relay r = {
 		.conn = conn,
 		.datagrams = SSL_is_dtls(ktls_ssl(conn)),
+		.kept = kept,
 		.payload_max = BUFFER,
 		.idle_ms = (int64_t)idle_s * 1000,
 		.send = { .file = STDIN_FILENO, .kind = kind_of(STDIN_FILENO, conn) },

@@ -53,7 +53,7 @@ static void *run(void *arg)
 	struct progress progress;
 
 	progress_start(&progress, true, false);
-	status = relay(l.ours, 0, &progress);
+	status = relay(l.ours, false, 0, &progress);
 	is_over = true;
 	return arg;
 }
