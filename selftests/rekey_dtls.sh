@@ -3,7 +3,7 @@
 #
 # Renegotiation in the middle of transfers over DTLS 1.2, on the wish of OpenSSL 3.0 and 3.5 and of
 # ktls (-rekey-after). GnuTLS 3.7 is not among the peers: a client of its cannot read what comes under
-# the new keys, from s_server neither. timeout=300, one kernel is enough
+# the new keys, from s_server neither. timeout=450, one kernel is enough
 here=$(cd "$(dirname "$0")" && pwd)
 if [ "${1-}" != apart ]; then
 	exec unshare --net "$here/${0##*/}" apart

@@ -273,12 +273,12 @@ gnutls() {
 long_ones() {
 	amount=$large
 	numbers "$amount"
-	limit=(-rekey-after 2M) options=(-rest=PID)
+	limit=(-rekey-after $((large / 8))) options=(-rest=PID)
 	of_openssl 3.5 -tls1_2
-	often 4 4 "ktls serve, sendfile, -rekey-after 2M" served 0 0
+	often 4 4 "ktls serve, sendfile, -rekey-after an eighth" served 0 0
 	of_openssl 3.0 -tls1_3
-	often 4 2 "ktls listen, splice, -rekey-after 2M; s_client K K" to_client by_splice 1 1 K K
-	often 4 2 "ktls listen, send, -rekey-after 2M; s_client K K" to_client by_send 1 1 K K
+	often 4 2 "ktls listen, splice, -rekey-after an eighth; s_client K K" to_client by_splice 1 1 K K
+	often 4 2 "ktls listen, send, -rekey-after an eighth; s_client K K" to_client by_send 1 1 K K
 	rm "site/$amount"
 	limit=() amount=$size
 }
