@@ -7,9 +7,8 @@
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=lib.sh
 . "$here/lib.sh"
-
-# OpenSSL 3.0 of this machine, 3.5 of the next Debian.
-declare -A openssl=([3.0]=openssl [3.5]=$here/build/openssl-3.5)
+# shellcheck source=rekey-lib.sh
+. "$here/rekey-lib.sh"
 
 port=4448
 size=1000000

@@ -84,6 +84,14 @@ static bool wait_for(struct client *c, short events)
 	return false;
 }
 
+/* For data, or for what ktls_attend has put beside it. */
+static bool wait_for_records(struct client *c, short events)
+{
+	bool attended = !c->kept && ktls_in_kernel(c->conn);
+
+	return wait_for(c, attended ? events | POLLPRI : events);
+}
+
 static bool go(struct client *c, enum client_state state, int ms)
 {
 	c->state = state;
@@ -140,6 +148,12 @@ static bool take_request(struct client *c, const struct client_policy *policy)
 	return true;
 }
 
+/* The client may want other keys, whosever turn it is. */
+static bool attend(struct client *c)
+{
+	return c->kept || !ktls_attend(c->conn);
+}
+
 static bool read_request(struct client *c, const struct client_policy *policy)
 {
 	ssize_t n;
@@ -148,7 +162,7 @@ static bool read_request(struct client *c, const struct client_policy *policy)
 		return true;
 	n = ktls_recv(c->conn, c->in + c->in_len, sizeof(c->in) - c->in_len, 0);
 	if (n == -EAGAIN)
-		return wait_for(c, POLLIN);
+		return attend(c) ? wait_for_records(c, POLLIN) : lose(c, ktls_error(c->conn));
 	if (n == -EINTR)
 		return true;
 	if (n == -ECONNRESET && !c->in_len)
@@ -216,15 +230,14 @@ static bool send_reply(struct client *c, const struct client_policy *policy)
 	struct reply *r = &c->reply;
 	ssize_t n;
 
-	/* The client may want other keys, and nobody reads now. */
-	if (!c->kept && ktls_attend(c->conn))
+	if (!attend(c))
 		return lose(c, ktls_error(c->conn));
 	if (c->head_sent == r->head_len && r->offset == r->end)
-		return ktls_step(c->conn) == -EAGAIN ? wait_for(c, POLLOUT) :
+		return ktls_step(c->conn) == -EAGAIN ? wait_for_records(c, POLLOUT) :
 		       end_reply(c, policy);
 	n = send_some(c);
 	if (n == -EAGAIN)
-		return wait_for(c, POLLOUT);
+		return wait_for_records(c, POLLOUT);
 	if (n == -EINTR)
 		return true;
 	if (n <= 0) {
@@ -272,6 +285,11 @@ static bool run_state(struct client *c, const struct client_policy *policy)
 	default:
 		return false;
 	}
+}
+
+bool client_is_timed(const struct client *c)
+{
+	return !c->kept && c->state != CLIENT_SHAKES_HANDS && ktls_timeout(c->conn) >= 0;
 }
 
 void client_run(struct client *c, const struct client_policy *policy)

@@ -25,7 +25,7 @@ struct client {
 	int tcp;			/* open until the handshake is done */
 	enum client_state state;
 	bool kept;			/* a thread of the library's sees to its keys */
-	short want;			/* POLLIN, POLLOUT */
+	short want;			/* POLLIN, POLLOUT, POLLPRI */
 	int64_t deadline_ms;
 	int64_t request_ms;		/* when the present request began */
 	char name[NET_NAME];
@@ -46,6 +46,8 @@ struct client_policy {
 struct client *client_new(SSL_CTX *ctx, int tcp, unsigned int flags);
 /* Goes as far as it can; afterwards ->want says what to wait for, or CLIENT_GONE. */
 void client_run(struct client *client, const struct client_policy *policy);
+/* Do keys that change wait for what is no event? client_run then, now and again. */
+bool client_is_timed(const struct client *client);
 /* Says what its deadline has cut short, if that is news. */
 void client_time_out(const struct client *client);
 void client_free(struct client *client);

@@ -13,6 +13,7 @@
 
 #define BUFFER		65536
 #define STEP		(1 << 20)	/* what one direction moves before the other's turn */
+#define TICK_MS		500	/* for the progress line */
 
 /* What a step of a direction came to; below 0 it is the -errno of a failure. */
 enum outcome { MOVED, WAITS, ENDED };
@@ -33,6 +34,7 @@ struct pump {
 struct relay {
 	struct ktls_conn *conn;
 	bool datagrams;
+	bool kept;		/* a thread of the library's sees to its keys */
 	size_t payload_max;	/* what is read at once, and sent as one datagram */
 	int64_t idle_ms;	/* how long a peer that says no more is waited for; 0: for ever */
 	int64_t heard_ms;
@@ -285,6 +287,28 @@ static short wants(const struct pump *p, bool net)
 	return net ? p->want_net : p->want_file;
 }
 
+/*
+ * What keys that change wait for has times of its own, and no event: a paused sender hears of no
+ * room, and splice(2) tells the library nothing. Where that fails ktls_recv knows why.
+ */
+static void see_to_keys(struct relay *r)
+{
+	int ret;
+
+	if (r->kept || ktls_timeout(r->conn) < 0)
+		return;
+	ret = ktls_step(r->conn);
+	if (ret && ret != -EAGAIN)
+		r->recv.kind = 0;
+}
+
+static int patience(const struct relay *r)
+{
+	int due = r->kept ? -1 : ktls_timeout(r->conn);
+
+	return due >= 0 && due < TICK_MS ? due : TICK_MS;
+}
+
 /* A descriptor nobody waits for is left out: its POLLHUP would wake us for nothing. */
 static void wait_for_events(struct relay *r)
 {
@@ -295,8 +319,7 @@ static void wait_for_events(struct relay *r)
 		{ .fd = wants(&r->recv, false) ? r->recv.file : -1, .events = POLLOUT },
 	};
 
-	/* Wakes now and then for the progress line. */
-	poll(pfd, 3, 500);
+	poll(pfd, 3, patience(r));
 	if (pfd[0].revents & POLLOUT)
 		(void)ktls_step(r->conn);
 }
@@ -401,11 +424,12 @@ static enum status verdict(const struct relay *r)
 	return STATUS_OK;
 }
 
-enum status relay(struct ktls_conn *conn, unsigned int idle_s, struct progress *progress)
+enum status relay(struct ktls_conn *conn, bool kept, unsigned int idle_s, struct progress *progress)
 {
 	struct relay r = {
 		.conn = conn,
 		.datagrams = SSL_is_dtls(ktls_ssl(conn)),
+		.kept = kept,
 		.payload_max = BUFFER,
 		.idle_ms = (int64_t)idle_s * 1000,
 		.send = { .file = STDIN_FILENO, .kind = kind_of(STDIN_FILENO, conn) },
@@ -418,6 +442,7 @@ enum status relay(struct ktls_conn *conn, unsigned int idle_s, struct progress *
 	r.send.buffer = malloc(BUFFER);
 	r.recv.buffer = malloc(BUFFER);
 	while (r.send.buffer && r.recv.buffer && !is_over(&r)) {
+		see_to_keys(&r);
 		moved = run_send(&r);
 		moved |= run_recv(&r);
 		progress_update(progress, r.send.bytes, r.recv.bytes);

@@ -39,7 +39,7 @@ static bool watch(struct server *s, int op, int fd, short events, void *ptr)
 {
 	struct epoll_event event = { .data.ptr = ptr };
 
-	/* The values of EPOLLIN and EPOLLOUT are those of poll(2). */
+	/* The values of EPOLLIN, EPOLLOUT and EPOLLPRI are those of poll(2). */
 	event.events = (uint32_t)events;
 	return !epoll_ctl(s->epoll, op, fd, &event);
 }
@@ -187,10 +187,12 @@ static void tick(struct server *s)
 	s->ticked_ms = now;
 	for (c = s->clients; c; c = next) {
 		next = c->next;
-		if (now < c->deadline_ms)
-			continue;
-		client_time_out(c);
-		drop_client(s, c);
+		if (now >= c->deadline_ms) {
+			client_time_out(c);
+			drop_client(s, c);
+		} else if (client_is_timed(c)) {
+			run_client(s, c);
+		}
 	}
 	pause_accepting(s, s->policy.stopping);
 }

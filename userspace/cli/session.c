@@ -49,13 +49,13 @@ static enum status talk_to(struct ktls_conn *conn, const struct talk_options *ta
 {
 	struct progress progress;
 	char peer[NET_NAME];
+	bool kept = tls_limit(conn);
 
-	tls_limit(conn);
 	net_peer_name(ktls_poll_fd(conn), peer);
 	if (!talk->quiet)
 		tls_describe(conn, peer, !talk->brief, stderr);
 	progress_start(&progress, talk->quiet, talk->verbose);
-	return relay(conn, idle_of(conn, talk), &progress);
+	return relay(conn, kept, idle_of(conn, talk), &progress);
 }
 
 enum status session_talk(struct ktls_conn *conn, const struct talk_options *talk)

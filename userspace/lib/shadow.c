@@ -156,11 +156,24 @@ static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	return ktls_shadow_go_on(conn);
 }
 
+static bool is_hello(const uint8_t *data, size_t len)
+{
+	return len >= DTLS_MESSAGE_HEADER && data[0] == CLIENT_HELLO && !(data[6] | data[7] | data[8]);
+}
+
+static void note_hello(struct ktls_shadow *s, const uint8_t *data, size_t len)
+{
+	s->hello_len = len < sizeof(s->hello) ? len : sizeof(s->hello);
+	memcpy(s->hello, data, s->hello_len);
+}
+
 static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_shadow *s = conn->shadow;
 	int ret;
 
+	if (ktls_shadow_is_dtls(conn) && is_hello(data, len))
+		note_hello(s, data, len);
 	if (ktls_shadow_is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
 		return take_key_update(conn, data, len);
 	ret = feed(conn, RECORD_HANDSHAKE, data, len);
@@ -254,22 +267,27 @@ bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message)
 	return ret;
 }
 
-/*
- * The client's random tells handshakes apart; the server's messages of one that is over say
- * nothing.
- */
-static bool is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len)
+/* How long fragments are may change; where they begin, and what is in them, does not. */
+static bool is_same_hello(const struct ktls_shadow *s, const uint8_t *data, size_t len)
 {
-	uint8_t random[DTLS_RANDOM];
-	size_t begin = DTLS_MESSAGE_HEADER + 2;
+	size_t n = len < s->hello_len ? len : s->hello_len;
 
-	if (conn->shadow->shaking || data[0] == HELLO_REQUEST)
+	return n > DTLS_MESSAGE_HEADER && is_hello(data, len) && !memcmp(data + 1, s->hello + 1, 3) &&
+	       !memcmp(data + DTLS_MESSAGE_HEADER, s->hello + DTLS_MESSAGE_HEADER,
+		       n - DTLS_MESSAGE_HEADER);
+}
+
+/*
+ * The client's hello tells handshakes apart: not its random, which GnuTLS keeps where there was a
+ * cookie. The server's messages of one that is over say nothing.
+ */
+static bool is_stale(const struct ktls_shadow *s, const uint8_t *data, size_t len)
+{
+	if (s->shaking || data[0] == HELLO_REQUEST)
 		return false;
-	if (data[0] != CLIENT_HELLO)
-		return conn->shadow->renegotiated && data[0] != DTLS_FINISHED;
-	return len >= begin + DTLS_RANDOM &&
-	       SSL_get_client_random(conn->ssl, random, sizeof(random)) == sizeof(random) &&
-	       !memcmp(data + begin, random, sizeof(random));
+	if (data[0] == CLIENT_HELLO)
+		return is_same_hello(s, data, len);
+	return s->renegotiated && data[0] != DTLS_FINISHED;
 }
 
 bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len)
@@ -279,7 +297,7 @@ bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t le
 	if (!conn->shadow || !ktls_shadow_is_dtls(conn) || len < DTLS_MESSAGE_HEADER)
 		return false;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = is_stale(conn, data, len);
+	ret = is_stale(conn->shadow, data, len);
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }

@@ -19,6 +19,8 @@
 #include "messages.h"
 #include "queue.h"
 
+#define SHADOW_HELLO	1024	/* of a ClientHello: more than differs from one to the next */
+
 struct ktls_conn;
 
 struct ktls_shadow {
@@ -36,6 +38,8 @@ struct ktls_shadow {
 	int64_t deadline_ms;	/* until when the peer goes on, or answers */
 	unsigned int asks;
 	uint8_t request[DTLS_MESSAGE_HEADER];
+	uint8_t hello[SHADOW_HELLO];	/* DTLS: of the last handshake that the client began, ... */
+	size_t hello_len;	/* ... its beginning */
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */

@@ -458,11 +458,14 @@ static void check_refused(void)
 	end();
 }
 
-/* A fragment of a ClientHello, whose rest never comes: no timer of DTLS runs yet. */
+/*
+ * A fragment of a ClientHello, whose rest never comes: no timer of DTLS runs yet. It has the random of
+ * the first handshake, as GnuTLS's has, and is another hello all the same.
+ */
 static void check_fragment(void)
 {
 	static const uint8_t change[] = { 1 };
-	static const uint8_t hello[] = {
+	uint8_t hello[] = {
 		1, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 40, 0xfe, 0xfd, [51] = 0,
 	};
 	struct ktls_half half;
@@ -471,6 +474,7 @@ static void check_fragment(void)
 	ok(!begin(0, 1) && carries(), "a fragment: connected");
 	drain();
 	copy_peer(&half);
+	(void)SSL_get_client_random(ktls_ssl(d.ours), hello + DTLS_MESSAGE_HEADER + 2, DTLS_RANDOM);
 	send_sealed(&half, RECORD_HANDSHAKE, hello, sizeof(hello));
 	poll(&(struct pollfd){ .fd = ktls_fd(d.ours), .events = POLLIN }, 1, 1000);
 	move_ours();
