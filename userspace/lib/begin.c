@@ -126,6 +126,28 @@ static bool has_input(const struct ktls_conn *conn)
 	return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLIN;
 }
 
+/*
+ * A peer that sends data for ever does not keep us from our own for ever: when the handshake's time
+ * is over, only what may have come by then is still looked at. Datagrams nobody promised to keep.
+ */
+static bool may_have_arrived(const struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info), room_len = sizeof(int);
+	int room = 0;
+
+	if (ktls_now_ms() < s->end_ms)
+		return true;
+	if (ktls_shadow_is_dtls(conn) || getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
+		return false;
+	if (!s->arrived) {
+		(void)getsockopt(conn->wire.fd, SOL_SOCKET, SO_RCVBUF, &room, &room_len);
+		s->arrived = info.rx.bytes + (unsigned int)room;
+	}
+	return info.rx.bytes - info.rx_queued < s->arrived;
+}
+
 /* A client may ignore a HelloRequest (rfc5246 7.4.1.1); nobody the rest of a handshake. */
 static int mind_deadline(struct ktls_conn *conn)
 {
@@ -138,7 +160,7 @@ static int mind_deadline(struct ktls_conn *conn)
 		ktls_rekey_refused(conn);
 		return 0;
 	}
-	if (!has_input(conn))
+	if (!has_input(conn) || !may_have_arrived(conn))
 		return give_up(conn, ktls_fail(conn, ETIMEDOUT,
 					       "the peer does not go on with its handshake"));
 	s->deadline_ms = ktls_now_ms() + LOOK_MS;

@@ -16,6 +16,7 @@
 #define CLIENT_HELLO		1
 #define KEY_UPDATE		24
 #define ANSWER_MS		60000	/* that a peer may take for its part of a handshake */
+#define HANDSHAKE_MS		300000	/* ... and both for all of it */
 
 /* Handshakes that a peer may begin: they cost us more than the peer. */
 #define RENEGOTIATIONS_BURST	100
@@ -43,7 +44,11 @@ static void stop_insisting(struct ktls_conn *conn)
 
 void ktls_shadow_grant(struct ktls_conn *conn)
 {
-	conn->shadow->deadline_ms = ktls_now_ms() + ANSWER_MS;
+	struct ktls_shadow *s = conn->shadow;
+
+	s->deadline_ms = ktls_now_ms() + ANSWER_MS;
+	if (s->shaking && s->deadline_ms > s->end_ms)
+		s->deadline_ms = s->end_ms;
 }
 
 static void note_progress(struct ktls_conn *conn)
@@ -54,8 +59,11 @@ static void note_progress(struct ktls_conn *conn)
 	s->shaking = !ktls_shadow_is_tls13(conn) && SSL_in_init(conn->ssl) && !s->retired;
 	if (s->shaking)
 		s->asked = false;
-	if (s->shaking && !before)
+	if (s->shaking && !before) {
+		s->end_ms = ktls_now_ms() + HANDSHAKE_MS;
+		s->arrived = 0;
 		ktls_shadow_grant(conn);
+	}
 	if (!s->retired)
 		ktls_peer_note(conn);
 	if (!SSL_in_init(conn->ssl))

@@ -34,6 +34,8 @@ struct ktls_shadow {
 	bool asked;		/* a HelloRequest of ours is not answered */
 	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
 	int64_t deadline_ms;	/* until when the peer goes on, or answers */
+	int64_t end_ms;		/* of a renegotiation, however long the peer goes on */
+	uint64_t arrived;	/* payload of the peer's that may have come by then; 0: nobody asked */
 	unsigned int asks;
 	uint8_t request[DTLS_MESSAGE_HEADER];
 	bool insists;		/* ... and shall not be with the session that is there */

@@ -49,7 +49,9 @@ struct fake {
 	struct list data, controls, next_epoch;
 	size_t message_left;		/* of a handshake message that came in part */
 	struct fake_counts counts;
-	int no_room, refuse, refuse_err, no_pause;
+	int good_records, bad_records, record_err;
+	int refuse, refuse_err, no_pause, refuse_pause, pause_err;
+	uint16_t max_payload;
 	int rx_err;			/* a bad record ended it */
 	void (*on_nothing)(void);
 	size_t full;			/* so much unread data keeps it from opening more */
@@ -95,12 +97,29 @@ struct fake_counts fake_counts(int fd)
 	return counts;
 }
 
-void fake_no_room(int fd, int times)
+void fake_fail_records(int fd, int behind, int times, int err)
 {
 	struct fake *f = find(fd);
 
 	pthread_mutex_lock(&f->lock);
-	f->no_room = times;
+	f->good_records = behind;
+	f->bad_records = times;
+	f->record_err = err;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void fake_no_room(int fd, int times)
+{
+	fake_fail_records(fd, 0, times, EAGAIN);
+}
+
+void fake_refuse_pause(int fd, int times, int err)
+{
+	struct fake *f = find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->refuse_pause = times;
+	f->pause_err = err;
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -189,6 +208,7 @@ int socket(int domain, int type, int protocol)
 	f->tx_left = ~0ULL;
 	f->rx_left = ~0ULL;
 	f->no_pause = never_pauses;
+	f->max_payload = RECORD_MAX_PAYLOAD;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->reader, NULL);
 	pthread_cond_init(&f->go_on, NULL);
@@ -317,6 +337,10 @@ static int set_pause(struct fake *f, int value)
 {
 	if (f->no_pause)
 		return ENOPROTOOPT;
+	if (value && f->refuse_pause) {
+		f->refuse_pause--;
+		return f->pause_err;
+	}
 	f->counts.pauses += value && !f->pause;
 	f->pause = value;
 	pthread_cond_broadcast(&f->go_on);
@@ -353,8 +377,10 @@ static int set_option(struct fake *f, int level, int name, const void *value, so
 {
 	if (level == SOL_TLS && (name == TLS_TX || name == TLS_RX))
 		return set_key(f, name, value, len);
-	if (level == SOL_TLS && name == TLS_TX_MAX_PAYLOAD_LEN)
+	if (level == SOL_TLS && name == TLS_TX_MAX_PAYLOAD_LEN) {
+		f->max_payload = *(const uint16_t *)value;
 		return 0;
+	}
 	if (level == SOL_KTLS && name == KTLS_PAUSE)
 		return set_pause(f, *(const int *)value);
 	if (level == SOL_KTLS && name == KTLS_CONTROL)
@@ -379,6 +405,16 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	return err ? (int)fail(err) : 0;
 }
 
+static size_t unread(const struct fake *f)
+{
+	const struct opened *o;
+	size_t sum = 0;
+
+	for (o = f->data.first; o; o = o->next)
+		sum += o->len - o->at;
+	return sum;
+}
+
 static void describe(struct fake *f, struct ktls_info *info)
 {
 	f->limit_is_news = false;
@@ -387,7 +423,8 @@ static void describe(struct fake *f, struct ktls_info *info)
 		      (f->has_rx ? KTLS_F_RX : 0) | (f->rx_due ? KTLS_F_RX_KEY_DUE : 0) |
 		      (f->tx_left < 16 ? KTLS_F_TX_LIMIT : 0) |
 		      (f->rx_left < 16 ? KTLS_F_RX_LIMIT : 0);
-	info->max_payload = RECORD_MAX_PAYLOAD;
+	info->max_payload = f->max_payload;
+	info->rx_queued = (unsigned int)unread(f);
 	info->usable = f->datagrams ? 1200 : 0;
 	info->tx = f->tx_sum;
 	info->rx = f->rx_sum;
@@ -488,11 +525,14 @@ static int wait_to_send(struct fake *f, int fd, uint8_t type, int flags)
 	if (!f->has_tx)
 		return ENOKEY;
 	if (type != RECORD_DATA) {
-		if (f->no_room) {
-			f->no_room--;
-			return EAGAIN;
+		if (f->good_records) {
+			f->good_records--;
+			return 0;
 		}
-		return 0;
+		if (!f->bad_records)
+			return 0;
+		f->bad_records--;
+		return f->record_err;
 	}
 	f->counts.paused += !!f->pause;
 	while (f->pause) {
@@ -780,14 +820,12 @@ static void found_nothing(struct fake *f)
 
 static bool is_full(struct fake *f)
 {
-	const struct opened *o;
-	size_t unread = 0;
+	bool ret;
 
 	pthread_mutex_lock(&f->lock);
-	for (o = f->data.first; o; o = o->next)
-		unread += o->len - o->at;
+	ret = f->full && unread(f) > f->full;
 	pthread_mutex_unlock(&f->lock);
-	return f->full && unread > f->full;
+	return ret;
 }
 
 static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
@@ -849,6 +887,7 @@ static short events_of(struct fake *f, short events, short carrier)
 	bool waits_for_key = f->rx_due && !f->datagrams;
 	short got = carrier;
 
+	f->counts.polls++;
 	if (f->pause)
 		got &= ~POLLOUT;
 	if (waits_for_key)
