@@ -4,6 +4,7 @@
 #define KTLS_CONN_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -123,10 +124,11 @@ struct ktls_conn {
 	atomic_bool queued;		/* control records go beside the data: keep.c */
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
-	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	sem_t receiver;			/* of who receives, and of held and record; a signal ends waiting */
 	atomic_int receivers;		/* that wait for it: a sender leaves it to them */
 	struct ktls_held *held, **held_end;
-	size_t held_bytes, held_memory;
+	atomic_size_t held_bytes;	/* that are left; 0: there is nothing in held */
+	size_t held_memory;
 	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */
 	size_t record_len;
 	struct ktls_control control;

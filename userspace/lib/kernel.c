@@ -108,10 +108,10 @@ static int wait_turn(struct ktls_conn *conn, const struct ktls_wait *wait)
 		return attend_for_sender(conn, wait);
 	/* The lock is not fair: who wants to receive would wait while we fill our memory. */
 	if (conn->rx_end > 0 || atomic_load(&conn->receivers) ||
-	    pthread_mutex_trylock(&conn->receiver))
+	    sem_trywait(&conn->receiver))
 		return wait_for_room(conn, wait, 0);
 	ret = receive_for_sender(conn, wait);
-	pthread_mutex_unlock(&conn->receiver);
+	sem_post(&conn->receiver);
 	return ret;
 }
 

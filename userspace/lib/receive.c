@@ -261,25 +261,24 @@ static bool is_unproved(const struct ktls_conn *conn)
  * Application data: a count, 0: the end; -errno. In a handshake the answers that find no room have
  * to go later, and a flight of DTLS again: the kernel must not wait then.
  */
-static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flags)
+static ssize_t receive_data(struct ktls_conn *conn, struct received *r,
+			    const struct ktls_wait *wait)
 {
 	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due, looks;
-	struct ktls_wait wait;
 	ssize_t n;
 	int ret;
 
-	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, flags);
 	for (;;) {
 		ktls_send_reply(conn);
 		(void)ktls_shadow_push(conn);
 		if (conn->rx_end < 0)
 			return conn->rx_end;
 		looks = must_look_around(conn);
-		n = receive(conn, r, flags | (looks ? MSG_DONTWAIT : 0));
+		n = receive(conn, r, wait->flags | (looks ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		key_is_due = n == -EKEYEXPIRED && datagrams;
 		if (n == -EAGAIN || key_is_due) {
-			n = wait_for_data(conn, &wait, key_is_due, looks);
+			n = wait_for_data(conn, wait, key_is_due, looks);
 			if (!n)
 				continue;
 			return n;
@@ -303,7 +302,7 @@ static void drop_held(struct ktls_conn *conn)
 	struct ktls_held *held = conn->held;
 
 	conn->held = held->next;
-	conn->held_bytes -= held->len;
+	conn->held_bytes -= held->len - held->at;
 	conn->held_memory -= sizeof(*held) + held->len;
 	OPENSSL_cleanse(held->data, held->len);
 	free(held);
@@ -317,6 +316,7 @@ ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len)
 
 	memcpy(data, held->data + held->at, n);
 	held->at += n;
+	conn->held_bytes -= n;
 	if (held->at == held->len || ktls_wire_is_datagram(&conn->wire))
 		drop_held(conn);
 	return (ssize_t)n;
@@ -333,23 +333,26 @@ void ktls_kernel_forget(struct ktls_conn *conn)
 }
 
 /* The other thread may receive for as long as it likes. */
-static int lock_receiver(struct ktls_conn *conn, int flags)
+static int lock_receiver(struct ktls_conn *conn, const struct ktls_wait *wait)
 {
-	if (!pthread_mutex_trylock(&conn->receiver))
+	int ret;
+
+	if (!sem_trywait(&conn->receiver))
 		return 0;
-	if (!ktls_may_wait(conn, flags))
-		return -EAGAIN;
 	atomic_fetch_add(&conn->receivers, 1);
-	pthread_mutex_lock(&conn->receiver);
+	ret = ktls_wait_lock(wait, &conn->receiver);
 	atomic_fetch_sub(&conn->receivers, 1);
-	return 0;
+	return ret;
 }
 
 ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 {
 	struct received r = { .data = data, .len = len };
-	ssize_t n = lock_receiver(conn, flags);
+	struct ktls_wait wait;
+	ssize_t n;
 
+	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, flags);
+	n = lock_receiver(conn, &wait);
 	if (n)
 		return n;
 	if (ktls_wire_is_datagram(&conn->wire) && !have_record(conn))
@@ -359,10 +362,10 @@ ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 	else if (conn->rx_end)
 		n = conn->rx_end < 0 ? conn->rx_end : 0;
 	else
-		n = receive_data(conn, &r, flags);
+		n = receive_data(conn, &r, &wait);
 	if (!n && !conn->rx_end)
 		end_receiving(conn, 1);
-	pthread_mutex_unlock(&conn->receiver);
+	sem_post(&conn->receiver);
 	if (n < 0)
 		return n;
 	atomic_store(&conn->control.has_data, true);
@@ -395,6 +398,7 @@ int ktls_kernel_hold(struct ktls_conn *conn)
 {
 	uint8_t data[RECORD_MAX_PAYLOAD];
 	struct received r = { .data = data, .len = sizeof(data) };
+	struct ktls_wait wait;
 	bool held;
 	ssize_t n;
 
@@ -404,7 +408,8 @@ int ktls_kernel_hold(struct ktls_conn *conn)
 	    (ktls_wire_is_datagram(&conn->wire) && !have_record(conn)))
 		return ktls_fail(conn, ENOBUFS,
 				 "new keys are on their way behind data: ktls_recv it first");
-	n = receive_data(conn, &r, MSG_DONTWAIT);
+	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, MSG_DONTWAIT);
+	n = receive_data(conn, &r, &wait);
 	if (n <= 0) {
 		if (!n && !conn->rx_end)
 			end_receiving(conn, 1);

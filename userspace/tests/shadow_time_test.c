@@ -97,10 +97,113 @@ static void check_dripping(void)
 	shadow_end();
 }
 
+/* ---- calls that wait ---- */
+
+static struct {
+	pthread_t thread;
+	ssize_t n;
+	char c;
+} other;
+
+static void *receive_one(void *arg)
+{
+	other.n = ktls_recv(l.ours, &other.c, 1, 0);
+	return arg;
+}
+
+static void note_alarm(int signal)
+{
+	(void)signal;
+}
+
+static void set_alarm(int ms)
+{
+	struct itimerval t = { { 0, ms * 1000 }, { 0, ms * 1000 } };
+	struct sigaction action = { .sa_handler = note_alarm };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+/* Another thread receives, and has the alarm's signal blocked. */
+static void begin_receiving(void)
+{
+	sigset_t set, old;
+
+	shadow_begin(1, 0);
+	shadow_move(3);
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &set, &old);
+	pthread_create(&other.thread, NULL, receive_one, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	usleep(50000);
+}
+
+static void end_receiving(void)
+{
+	peer_send(&l.peer, "y", 1);
+	pthread_join(other.thread, NULL);
+}
+
+static void *help(void *arg)
+{
+	usleep(3000000);
+	peer_send(&l.peer, "yy", 2);
+	return arg;
+}
+
+/* Were the call to wait for the other thread, that would end after all. */
+static void check_second_reader(int by_signal)
+{
+	struct timeval limit = { .tv_usec = by_signal ? 0 : 200000 };
+	const char *what = by_signal ? "a signal" : "SO_RCVTIMEO";
+	int64_t before;
+	pthread_t helper;
+	ssize_t n;
+	char c;
+
+	begin_receiving();
+	pthread_create(&helper, NULL, help, NULL);
+	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	if (by_signal)
+		set_alarm(100);
+	before = ktls_now_ms();
+	n = ktls_recv(l.ours, &c, 1, 0);
+	before = ktls_now_ms() - before;
+	set_alarm(0);
+	ok(n == (by_signal ? -EINTR : -EAGAIN) && before < 2500,
+	   "a second reader: %s ends its waiting: %zd after %d ms", what, n, (int)before);
+	ok(ktls_recv(l.ours, &c, 1, MSG_DONTWAIT) == -EAGAIN, "a second reader: need not wait");
+	end_receiving();
+	ok(other.n == 1 && other.c == 'y', "a second reader: the first goes on");
+	pthread_join(helper, NULL);
+	shadow_end();
+}
+
+/* What was kept for ktls_recv, and read in part. */
+static void check_pending(void)
+{
+	char text[4];
+
+	shadow_begin(1, 0);
+	shadow_move(3);
+	peer_send(&l.peer, "four", 4);
+	ok(!ktls_kernel_hold(l.ours) && ktls_pending(l.ours) == 4, "pending: all that is kept");
+	ok(ktls_recv(l.ours, text, 3, 0) == 3 && ktls_pending(l.ours) == 1, "pending: what is left, %zu",
+	   ktls_pending(l.ours));
+	ok(ktls_recv(l.ours, text, 3, 0) == 1 && !ktls_pending(l.ours), "pending: nothing");
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
 	check_streaming();
 	check_dripping();
+	check_second_reader(0);
+	check_second_reader(1);
+	check_pending();
 	return tap_done();
 }
