@@ -210,7 +210,19 @@ bool ktls_shadow_has_output(struct ktls_conn *conn)
 	if (!conn->shadow)
 		return false;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = conn->shadow->queue.first;
+	ret = conn->shadow->queue.first || conn->shadow->no_memory;
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
+bool ktls_shadow_awaits_room(struct ktls_conn *conn)
+{
+	bool ret;
+
+	if (!conn->shadow)
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	ret = conn->shadow->queue.first && !conn->shadow->no_memory;
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }
@@ -248,7 +260,7 @@ static int next_repeat(const struct ktls_conn *conn)
 	const struct ktls_shadow *s = conn->shadow;
 
 	/* A loop that waits for what the kernel delivers would not hear of room either. */
-	if (s->queue.first)
+	if (s->queue.first || s->no_memory)
 		return ROOM_MS;
 	if (!s->asked && !s->shaking)
 		return -1;

@@ -155,7 +155,7 @@ static bool wait_for_work(struct ktls_keeper *keeper)
 	struct pollfd pfd[] = {
 		{ .fd = keeper->bell, .events = POLLIN },
 		{ .fd = conn->fd, .events = conn->peer_closed ? POLLPRI : POLLPRI | POLLRDHUP },
-		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 
 	if (poll(pfd, 3, ktls_timeout(conn)) < 0 && errno != EINTR)

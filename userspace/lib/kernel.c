@@ -69,7 +69,7 @@ static int wait_for_room(struct ktls_conn *conn, const struct ktls_wait *wait, s
 	bool has_output = ktls_shadow_has_output(conn);
 	struct pollfd pfd[] = {
 		{ .fd = conn->fd, .events = (short)(events | (has_output ? 0 : POLLOUT)) },
-		{ .fd = has_output ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 
 	return ktls_wait_poll(wait, pfd, 2, turn(conn));

@@ -192,7 +192,7 @@ static int wait_for_peer(struct ktls_conn *conn, const struct ktls_wait *wait, b
 	struct pollfd pfd[] = {
 		{ .fd = key_is_due ? -1 : conn->fd,
 		  .events = conn->queued ? POLLIN | POLLPRI : POLLIN },
-		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 	int due = ktls_shadow_timeout(conn);
 

@@ -29,6 +29,7 @@ struct ktls_shadow {
 	struct ktls_queue queue;
 	struct ktls_budget renegotiations;	/* that the peer began */
 	bool under_way;		/* some of the queue has been sent, the rest has to follow */
+	bool no_memory;		/* ... or nothing has, and it is not room that is missing */
 	bool paused;		/* the kernel holds application data back */
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
@@ -81,6 +82,8 @@ int ktls_shadow_push(struct ktls_conn *conn);
 /* Begins other keys, see ktls_rekey(). */
 int ktls_shadow_rekey(struct ktls_conn *conn);
 bool ktls_shadow_has_output(struct ktls_conn *conn);
+/* The carrier may say when it goes on: where the kernel has no memory it does not. */
+bool ktls_shadow_awaits_room(struct ktls_conn *conn);
 /* Milliseconds until a flight of DTLS goes again; -1: none. */
 int ktls_shadow_timeout(struct ktls_conn *conn);
 
