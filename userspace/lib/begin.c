@@ -175,6 +175,13 @@ static int mind_time(struct ktls_conn *conn)
 	return ret ? ret : mind_deadline(conn);
 }
 
+/* It sleeps until something comes, and what we leave it does not come. */
+static void tell_keeper(struct ktls_conn *conn)
+{
+	if (atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed))
+		ktls_keep_look(conn);
+}
+
 int ktls_shadow_run(struct ktls_conn *conn)
 {
 	int ret = 0;
@@ -187,6 +194,7 @@ int ktls_shadow_run(struct ktls_conn *conn)
 		ret = ktls_shadow_go_on(conn);
 	ret = settle(conn, ret);
 	pthread_mutex_unlock(&conn->shadow_lock);
+	tell_keeper(conn);
 	return ret;
 }
 
@@ -335,5 +343,6 @@ int ktls_shadow_rekey(struct ktls_conn *conn)
 	if ((!ret || ret == -EAGAIN) && ktls_shadow_is_tls13(conn))
 		ktls_rekey_done(conn);
 	pthread_mutex_unlock(&conn->shadow_lock);
+	tell_keeper(conn);
 	return ret == -EAGAIN ? 0 : ret;
 }

@@ -210,8 +210,9 @@ void ktls_repeat_flight(struct ktls_conn *conn);
 /* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
 ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
 
-/* keep.c: ends the thread of ktls_keep(). */
+/* keep.c: ends the thread of ktls_keep(); somebody has begun what that has to go on with. */
 void ktls_keep_end(struct ktls_conn *conn);
+void ktls_keep_look(struct ktls_conn *conn);
 
 /* receive.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
 ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);
