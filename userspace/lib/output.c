@@ -77,6 +77,16 @@ static size_t record_len(const struct ktls_conn *conn, const uint8_t *at, size_t
 	return FLOW_HEADER + record_body_len(at);
 }
 
+/* A part is missing that OpenSSL takes for sent: it and we know other keys, and nothing may follow. */
+static int lose(struct ktls_conn *conn, int ret)
+{
+	conn->shadow->silent = true;
+	conn->shadow->retired = true;
+	conn->tx_closed = true;
+	ktls_output_cut(conn);
+	return ret;
+}
+
 /* Moves what OpenSSL has written to the queue. */
 int ktls_output_collect(struct ktls_conn *conn)
 {
@@ -91,7 +101,7 @@ int ktls_output_collect(struct ktls_conn *conn)
 		ret = n ? take_output(conn, at, n) : open_failed(conn);
 	}
 	(void)BIO_reset(bio);
-	return ret;
+	return ret ? lose(conn, ret) : 0;
 }
 
 /* ---- to the peer ---- */

@@ -145,6 +145,17 @@ static int feed_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	return ret;
 }
 
+/* A KeyUpdate, that is: a key alone is of one that has been sent. */
+static bool has_update(const struct ktls_queue *queue)
+{
+	const struct ktls_item *item;
+
+	for (item = queue->first; item; item = item->next)
+		if (item->next && item->next->kind == ITEM_KEY)
+			return true;
+	return false;
+}
+
 /* rfc8446 4.6.3: the KeyUpdate ends its record, and with it the peer's key. */
 static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
@@ -156,7 +167,7 @@ static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	if (ret || data[len - 1] != SSL_KEY_UPDATE_REQUESTED || conn->shadow->silent)
 		return ret;
 	/* One that waits to be sent answers all that have come before it goes. */
-	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
+	if (has_update(&conn->shadow->queue))
 		return 0;
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
@@ -338,7 +349,7 @@ int ktls_shadow_refused(struct ktls_conn *conn)
 static void end(struct ktls_conn *conn, struct ktls_shadow *s)
 {
 	/* What the peer has not seen anything of need not begin; the rest would be missed. */
-	if (s->shaking && !s->under_way)
+	if ((s->shaking || conn->tx_closed) && !s->under_way)
 		ktls_queue_empty(&s->queue);
 	s->retired = s->retired || s->shaking;
 	s->shaking = false;
@@ -359,4 +370,29 @@ void ktls_shadow_end(struct ktls_conn *conn)
 	pthread_mutex_lock(&conn->shadow_lock);
 	end(conn, conn->shadow);
 	pthread_mutex_unlock(&conn->shadow_lock);
+}
+
+int ktls_shadow_close(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+	int ret = 0;
+
+	if (!s)
+		return 0;
+	pthread_mutex_lock(&conn->shadow_lock);
+	if (conn->rx_end >= 0 && s->under_way)
+		ret = ktls_output_send(conn) == -EAGAIN ? -EAGAIN : 0;
+	if (!ret)
+		end(conn, s);
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
+bool ktls_shadow_may_interrupt(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	if (s && s->under_way)
+		(void)ktls_output_send(conn);
+	return !s || !s->under_way;
 }

@@ -74,6 +74,8 @@ int ktls_shadow_refused(struct ktls_conn *conn);
  * What is half sent is completed.
  */
 void ktls_shadow_end(struct ktls_conn *conn);
+/* Likewise, before our close_notify. -EAGAIN: it would go into the middle of a flight; later. */
+int ktls_shadow_close(struct ktls_conn *conn);
 
 /* OpenSSL may have something to say. 0: all of it is sent, -EAGAIN, -errno. */
 int ktls_shadow_run(struct ktls_conn *conn);
@@ -95,6 +97,8 @@ bool ktls_shadow_is_dtls(const struct ktls_conn *conn);
 /* Lets OpenSSL take what it was fed, and go on. 0 or -errno: the connection failed. */
 int ktls_shadow_go_on(struct ktls_conn *conn);
 bool ktls_shadow_may_renegotiate(struct ktls_conn *conn);
+/* May a record of no flight go now? What is half sent is completed before, if that is possible. */
+bool ktls_shadow_may_interrupt(struct ktls_conn *conn);
 /* The peer has got something to do, or has done a part of it: it has time for the next. */
 void ktls_shadow_grant(struct ktls_conn *conn);
 

@@ -50,6 +50,7 @@ struct fake {
 	size_t message_left;		/* of a handshake message that came in part */
 	struct fake_counts counts;
 	int good_records, bad_records, record_err;
+	bool takes_rx, closed;
 	int refuse, refuse_err, no_pause, refuse_pause, pause_err;
 	uint16_t max_payload;
 	int rx_err;			/* a bad record ended it */
@@ -123,14 +124,25 @@ void fake_refuse_pause(int fd, int times, int err)
 	pthread_mutex_unlock(&f->lock);
 }
 
-void fake_refuse_keys(int fd, int times, int err)
+static void refuse(int fd, int times, int err, bool tx_only)
 {
 	struct fake *f = find(fd);
 
 	pthread_mutex_lock(&f->lock);
 	f->refuse = times;
 	f->refuse_err = err;
+	f->takes_rx = tx_only;
 	pthread_mutex_unlock(&f->lock);
+}
+
+void fake_refuse_keys(int fd, int times, int err)
+{
+	refuse(fd, times, err, false);
+}
+
+void fake_refuse_tx(int fd, int times, int err)
+{
+	refuse(fd, times, err, true);
 }
 
 void fake_refuse_first(int err)
@@ -324,7 +336,7 @@ static int set_key(struct fake *f, int direction, const void *value, socklen_t l
 		return ENOTCONN;
 	if (!cipher_of(&key) || cipher_of(&key)->info_size != len)
 		return EINVAL;
-	if (f->refuse) {
+	if (f->refuse && !(f->takes_rx && direction == TLS_RX)) {
 		f->refuse--;
 		return f->refuse_err;
 	}
@@ -594,6 +606,22 @@ ssize_t sendfile(int out, int in, off_t *offset, size_t len)
 	if (n > 0)
 		*offset += n;
 	return n;
+}
+
+/* A stream says close_notify before its FIN, once. */
+int shutdown(int fd, int how)
+{
+	static const uint8_t close_notify[] = { 1, 0 };
+	struct fake *f = find(fd);
+
+	if (f && how != SHUT_RD && !f->datagrams) {
+		pthread_mutex_lock(&f->lock);
+		if (f->has_tx && !f->closed)
+			(void)send_one(f, fd, RECORD_ALERT, close_notify, sizeof(close_notify));
+		f->closed = true;
+		pthread_mutex_unlock(&f->lock);
+	}
+	return (int)syscall(SYS_shutdown, fd, how);
 }
 
 /* ---- receiving ---- */

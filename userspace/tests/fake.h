@@ -33,6 +33,8 @@ void fake_fail_records(int fd, int behind, int times, int err);
 void fake_refuse_pause(int fd, int times, int err);
 /* The next so many TLS_TX or TLS_RX fail with this error. */
 void fake_refuse_keys(int fd, int times, int err);
+/* Likewise TLS_TX alone. */
+void fake_refuse_tx(int fd, int times, int err);
 /* Likewise the first TLS_RX of any socket; 0: no longer. */
 void fake_refuse_first(int err);
 /* A kernel without KTLS_PAUSE, or with it again; fd -1: for sockets to come. */

@@ -73,6 +73,8 @@ static void check_idle(int kept)
 	fake_refuse_keys(ktls_fd(l.ours), FOREVER, ENOMEM);
 	if (kept && ktls_keep(l.ours))
 		printf("Bail out! not kept\n");
+	/* The keeper is asleep by then. */
+	usleep(50000);
 	ok(!ktls_rekey(l.ours) && counts().tx_keys == 1, "no memory: no key");
 	if (!kept)
 		pthread_create(&thread, NULL, sender, &sent);
@@ -139,6 +141,112 @@ static void check_finished_fails(void)
 	shadow_end();
 }
 
+/* ---- what comes meanwhile ---- */
+
+/* A KeyUpdate is sent, and the kernel does not take the key. */
+static void send_half(void)
+{
+	begin(1);
+	fake_refuse_tx(ktls_fd(l.ours), FOREVER, ENOMEM);
+	if (ktls_rekey(l.ours) || !l.ours->shadow->under_way)
+		printf("Bail out! not half sent\n");
+}
+
+static void check_asked_meanwhile(void)
+{
+	send_half();
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	SSL_key_update(l.peer.ssl, SSL_KEY_UPDATE_REQUESTED);
+	SSL_do_handshake(l.peer.ssl);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	shadow_move(4);
+	ok(counts().rx_keys == 3 && counts().tx_keys == 1, "asked meanwhile: the peer has other keys");
+	fake_refuse_tx(ktls_fd(l.ours), 0, 0);
+	shadow_move(4);
+	ok(counts().tx_keys == 3 && works(), "asked meanwhile: it is answered once, %u",
+	   counts().tx_keys);
+	shadow_end();
+}
+
+static void check_alert_meanwhile(void)
+{
+	uint64_t seq;
+
+	send_half();
+	seq = counts().tx_seq;
+	ktls_control_reply(l.ours, ALERT_WARNING, SSL_AD_USER_CANCELLED);
+	ktls_send_reply(l.ours);
+	ok(counts().tx_seq == seq, "an alert: not under the key that the peer has left");
+	fake_refuse_tx(ktls_fd(l.ours), 0, 0);
+	ktls_send_reply(l.ours);
+	ok(counts().tx_keys == 2 && counts().tx_seq == 1 && works(), "an alert: under the next");
+	shadow_end();
+}
+
+/* ---- the end ---- */
+
+static int peer_sees_end(void)
+{
+	char c;
+
+	return peer_receive(&l, &c, 1) == -SSL_ERROR_ZERO_RETURN;
+}
+
+static void check_shutdown(void)
+{
+	int ret;
+
+	send_half();
+	ret = ktls_shutdown(l.ours);
+	ok(ret == -EAGAIN && ktls_send(l.ours, "x", 1, 0) == -EPIPE, "shutdown: half a change: %d", ret);
+	fake_refuse_tx(ktls_fd(l.ours), 0, 0);
+	ok(!ktls_shutdown(l.ours) && counts().tx_keys == 2 && peer_sees_end(),
+	   "shutdown: its end, and then close_notify");
+	shadow_end();
+}
+
+static void check_blocking_shutdown(void)
+{
+	send_half();
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	fake_refuse_tx(ktls_fd(l.ours), 10, ENOMEM);
+	ok(!ktls_shutdown(l.ours) && counts().tx_keys == 2 && peer_sees_end(),
+	   "shutdown: who may wait does");
+	shadow_end();
+}
+
+/* What the peer has seen nothing of does not begin at the end. */
+static void check_shutdown_before(void)
+{
+	begin(1);
+	fake_no_room(ktls_fd(l.ours), 1);
+	ok(!ktls_rekey(l.ours) && ktls_rekeying(l.ours), "shutdown: before a KeyUpdate");
+	fake_refuse_tx(ktls_fd(l.ours), FOREVER, ENOMEM);
+	ok(!ktls_shutdown(l.ours) && peer_sees_end(), "shutdown: which is not sent");
+	shadow_end();
+}
+
+/* OpenSSL has changed to a key that nobody can derive. */
+static void check_no_key(void)
+{
+	uint64_t seq;
+	char c;
+	int ret;
+
+	begin(1);
+	seq = counts().tx_seq;
+	memset(&l.ours->traffic, 0, sizeof(l.ours->traffic));
+	ret = ktls_rekey(l.ours);
+	ok(ret < 0 && ret != -EAGAIN && counts().tx_seq == seq, "no key: no KeyUpdate: %d", ret);
+	ok(ktls_send(l.ours, "x", 1, 0) == -EPIPE &&
+	   send(ktls_fd(l.ours), "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE, "no key: nothing follows");
+	ok(!ktls_rekeying(l.ours), "no key: nobody waits");
+	peer_send(&l.peer, "y", 1);
+	ok(link_receive(&l, &c, 1) == 1, "no key: what the peer sends arrives");
+	shadow_end();
+}
+
 int main(void)
 {
 	fake_kernel();
@@ -148,5 +256,11 @@ int main(void)
 	check_pause(1);
 	check_finished();
 	check_finished_fails();
+	check_asked_meanwhile();
+	check_alert_meanwhile();
+	check_shutdown();
+	check_blocking_shutdown();
+	check_shutdown_before();
+	check_no_key();
 	return tap_done();
 }
