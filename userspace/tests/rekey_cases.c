@@ -795,13 +795,21 @@ static void *read_plainly(void *arg)
 static void *send_and_rekey(void *arg)
 {
 	struct plain *p = arg;
+	int64_t limit = ktls_now_ms() + LINK_TIMEOUT_MS;
 	int i;
 
 	for (i = 0; i < PLAIN_SENDS && p->end >= 0; i++) {
 		if (!p->kept)
 			(void)ktls_attend(p->l->ours);
-		if (i == 20 || i == 200)
+		if (i == 20 || i == 200) {
+			/* A server's wish may be on its way for longer than that. */
+			while (ktls_rekeying(p->l->ours) && ktls_now_ms() < limit) {
+				usleep(1000);
+				if (!p->kept)
+					(void)ktls_attend(p->l->ours);
+			}
 			(void)ktls_rekey(p->l->ours);
+		}
 		p->end = ktls_send(p->l->ours, "x", 1, 0);
 		usleep(1000);
 	}
