@@ -308,6 +308,7 @@ static int renegotiate(struct ktls_conn *conn)
 		return 0;
 	if (ktls_shadow_is_dtls(conn))
 		ktls_limit_datagrams(conn, ktls_datagram_room(&conn->wire));
+	ktls_shadow_expect(conn, KTLS_HANDSHAKE_RECORDS);
 	if (SSL_is_server(conn->ssl))
 		return ask_client(conn);
 	ERR_clear_error();
@@ -319,12 +320,18 @@ static int renegotiate(struct ktls_conn *conn)
 
 static int update_key(struct ktls_conn *conn)
 {
+	bool peer_sends = !conn->rx_end && !conn->peer_closed;
+
 	/* One that waits to be sent is as good. */
 	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
 		return 0;
 	ERR_clear_error();
-	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
+	/* A peer that has closed its direction has no use for another key. */
+	if (SSL_key_update(conn->ssl, peer_sends ? SSL_KEY_UPDATE_REQUESTED :
+						   SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
 		return ktls_fail_ssl(conn);
+	if (peer_sends)
+		ktls_shadow_expect(conn, 1);
 	return ktls_shadow_go_on(conn);
 }
 

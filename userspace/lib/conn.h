@@ -112,6 +112,7 @@ struct ktls_conn {
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_traffic traffic;	/* TLS 1.3 */
 	bool tx_counts;			/* ... and our application keys are in use */
+	uint16_t max_payload;		/* that the kernel puts into a record; shadow_lock */
 	bool no_renegotiation;		/* the program has set SSL_OP_NO_RENEGOTIATION */
 	pthread_mutex_t shadow_lock;	/* of ssl while the kernel carries it, and of shadow */
 	struct ktls_shadow *shadow;	/* the kernel carries it */
@@ -181,6 +182,11 @@ void ktls_peer_free(struct ktls_conn *conn);
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);
 
+/*
+ * attach.c: the kernel makes no longer records than the handshake that is done allows. 0 or -errno,
+ * as errno says too.
+ */
+int ktls_limit_payload(struct ktls_conn *conn);
 /* attach.c: the same with these keys, and with what waits in the wire. */
 int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys);
 

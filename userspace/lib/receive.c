@@ -92,6 +92,7 @@ static void put_together(struct ktls_conn *conn, const struct received *r, size_
 static int take_control_locked(struct ktls_conn *conn, const struct received *r, size_t n)
 {
 	size_t len;
+	int ret;
 
 	if (r->ends && !conn->record_len && n <= r->len)
 		return ktls_control_take(conn, r->type, r->data, n);
@@ -102,7 +103,9 @@ static int take_control_locked(struct ktls_conn *conn, const struct received *r,
 		return 0;
 	len = conn->record_len;
 	conn->record_len = 0;
-	return ktls_control_take(conn, r->type, conn->record, len);
+	ret = ktls_control_take(conn, r->type, conn->record, len);
+	OPENSSL_cleanse(conn->record, len);
+	return ret;
 }
 
 static int take_control(struct ktls_conn *conn, const struct received *r, size_t n)
@@ -238,6 +241,13 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
 	return has_looked && ktls_may_wait(conn, wait->flags) ? 0 : -EAGAIN;
 }
 
+/* Of a datagram, what the reader had no room for. */
+static void drop_rest(struct ktls_conn *conn, const struct received *r, size_t n)
+{
+	if (n > r->len)
+		OPENSSL_cleanse(conn->record, n - r->len);
+}
+
 /*
  * rfc5246 7.4.9: Finished follows the ChangeCipherSpec at once; before it nobody has proved who
  * holds the new key. rfc6347 4.1: such datagrams may be dropped. Beside a reader who has the
@@ -246,6 +256,7 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
 static int refuse_unproved(struct ktls_conn *conn, const struct received *r, size_t n)
 {
 	OPENSSL_cleanse(r->data, n < r->len ? n : r->len);
+	drop_rest(conn, r, n);
 	if (ktls_wire_is_datagram(&conn->wire))
 		return 0;
 	return rx_failed(conn, -EPROTO, SSL_AD_UNEXPECTED_MESSAGE,
@@ -288,8 +299,10 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r,
 		/* An empty datagram is not the end. */
 		if (r->type == RECORD_DATA && !n && datagrams)
 			continue;
-		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn)))
+		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn))) {
+			drop_rest(conn, r, (size_t)n);
 			return n;
+		}
 		ret = r->type == RECORD_DATA || !r->type ? refuse_unproved(conn, r, (size_t)n) :
 							   received_control(conn, r, (size_t)n);
 		if (ret)
@@ -410,12 +423,13 @@ int ktls_kernel_hold(struct ktls_conn *conn)
 				 "new keys are on their way behind data: ktls_recv it first");
 	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, MSG_DONTWAIT);
 	n = receive_data(conn, &r, &wait);
+	held = n > 0 && ktls_hold(conn, data, (size_t)n);
+	/* What was not data may have been in it too. */
+	OPENSSL_cleanse(data, sizeof(data));
 	if (n <= 0) {
 		if (!n && !conn->rx_end)
 			end_receiving(conn, 1);
 		return (int)n;
 	}
-	held = ktls_hold(conn, data, (size_t)n);
-	OPENSSL_cleanse(data, (size_t)n);
 	return held ? 0 : ktls_fail(conn, ENOMEM, "out of memory");
 }

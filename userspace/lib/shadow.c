@@ -15,6 +15,7 @@
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
 #define KEY_UPDATE		24
+#define MESSAGE_HEADER		4
 #define ANSWER_MS		60000	/* that a peer may take for its part of a handshake */
 #define HANDSHAKE_MS		300000	/* ... and both for all of it */
 
@@ -51,7 +52,8 @@ void ktls_shadow_grant(struct ktls_conn *conn)
 		s->deadline_ms = s->end_ms;
 }
 
-static void note_progress(struct ktls_conn *conn)
+/* 0, or -errno: the peer takes no longer records than the kernel would send. */
+static int note_progress(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	bool before = s->shaking;
@@ -68,18 +70,22 @@ static void note_progress(struct ktls_conn *conn)
 		ktls_peer_note(conn);
 	if (!SSL_in_init(conn->ssl))
 		atomic_store(&conn->unproved, false);
-	if (before && !s->shaking) {
-		s->renegotiated = true;
-		stop_insisting(conn);
-		ktls_rekey_done(conn);
-	}
+	if (!before || s->shaking)
+		return 0;
+	s->renegotiated = true;
+	s->expected = 0;
+	stop_insisting(conn);
+	ktls_rekey_done(conn);
+	if (SSL_in_init(conn->ssl) || !ktls_limit_payload(conn))
+		return 0;
+	return ktls_fail(conn, errno, "the kernel does not limit records: %s", strerror(errno));
 }
 
 /* Lets OpenSSL take what it was fed, and go on. */
 int ktls_shadow_go_on(struct ktls_conn *conn)
 {
 	uint8_t nothing[1];
-	int ret;
+	int ret, err;
 
 	ERR_clear_error();
 	ret = SSL_read(conn->ssl, nothing, sizeof(nothing));
@@ -92,8 +98,8 @@ int ktls_shadow_go_on(struct ktls_conn *conn)
 		/* More is wanted, from the peer or from a callback of the program. */
 		ret = 0;
 	}
-	note_progress(conn);
-	return ret;
+	err = note_progress(conn);
+	return ret ? ret : err;
 }
 
 static int feed(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
@@ -175,6 +181,17 @@ static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	return ktls_shadow_go_on(conn);
 }
 
+/* rfc5246 6.2.1: records cut messages anywhere. OpenSSL begins when it has the header. */
+static void note_header(struct ktls_conn *conn, size_t len)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	s->header_len += len;
+	if (ktls_shadow_is_tls13(conn) || ktls_shadow_is_dtls(conn) || s->shaking ||
+	    s->header_len >= MESSAGE_HEADER)
+		s->header_len = 0;
+}
+
 static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_shadow *s = conn->shadow;
@@ -183,6 +200,7 @@ static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 	if (ktls_shadow_is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
 		return take_key_update(conn, data, len);
 	ret = feed(conn, RECORD_HANDSHAKE, data, len);
+	note_header(conn, len);
 	if (!ret && s->held_change)
 		return feed_change(conn);
 	return ret;
@@ -244,13 +262,37 @@ bool ktls_shadow_may_renegotiate(struct ktls_conn *conn)
 	return !s->refuses && !s->retired && SSL_get_secure_renegotiation_support(conn->ssl);
 }
 
+void ktls_shadow_expect(struct ktls_conn *conn, unsigned int records)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	s->expected += records;
+	/* One KeyUpdate may answer many. */
+	if (s->expected > KTLS_HANDSHAKE_RECORDS)
+		s->expected = KTLS_HANDSHAKE_RECORDS;
+}
+
+bool ktls_shadow_expects(struct ktls_conn *conn, uint8_t message)
+{
+	struct ktls_shadow *s = conn->shadow;
+	bool ret;
+
+	if (!s)
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	ret = s->expected && (!ktls_shadow_is_tls13(conn) || message == KEY_UPDATE);
+	s->expected -= ret;
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
 static bool wants(struct ktls_conn *conn, uint8_t message)
 {
 	struct ktls_shadow *s = conn->shadow;
 
 	if (s->retired || (s->silent && !ktls_shadow_is_tls13(conn)))
 		return false;
-	if (ktls_shadow_is_tls13(conn) || s->shaking)
+	if (ktls_shadow_is_tls13(conn) || s->shaking || s->header_len)
 		return true;
 	if (ktls_shadow_is_dtls(conn) && s->renegotiated && message == DTLS_FINISHED)
 		return true;

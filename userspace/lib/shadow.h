@@ -21,6 +21,9 @@
 
 struct ktls_conn;
 
+/* Of a handshake that we have begun, at most: what comes beyond is the peer's doing. */
+#define KTLS_HANDSHAKE_RECORDS	64
+
 struct ktls_shadow {
 	struct ktls_half rx, tx;	/* as OpenSSL opens and seals now */
 	struct ktls_half tx_before;	/* DTLS: of the epoch before */
@@ -38,6 +41,8 @@ struct ktls_shadow {
 	int64_t end_ms;		/* of a renegotiation, however long the peer goes on */
 	uint64_t arrived;	/* payload of the peer's that may have come by then; 0: nobody asked */
 	unsigned int asks;
+	unsigned int expected;	/* records of a handshake or KeyUpdate that we have asked for */
+	size_t header_len;	/* of a first message's header, what has come of it */
 	uint8_t request[DTLS_MESSAGE_HEADER];
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
@@ -62,6 +67,8 @@ bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message);
 bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len);
 /* Is it time for the peer's ChangeCipherSpec? */
 bool ktls_shadow_changes(struct ktls_conn *conn);
+/* Does it belong to what we have asked for, so that the peer is not to blame for it? */
+bool ktls_shadow_expects(struct ktls_conn *conn, uint8_t message);
 /* A record that the kernel has delivered. 0 or -errno: the connection failed. */
 int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 /*
@@ -99,6 +106,8 @@ int ktls_shadow_go_on(struct ktls_conn *conn);
 bool ktls_shadow_may_renegotiate(struct ktls_conn *conn);
 /* May a record of no flight go now? What is half sent is completed before, if that is possible. */
 bool ktls_shadow_may_interrupt(struct ktls_conn *conn);
+/* So many records more are to come that we have asked for. */
+void ktls_shadow_expect(struct ktls_conn *conn, unsigned int records);
 /* The peer has got something to do, or has done a part of it: it has time for the next. */
 void ktls_shadow_grant(struct ktls_conn *conn);
 
