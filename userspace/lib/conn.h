@@ -125,7 +125,7 @@ struct ktls_conn {
 	atomic_bool queued;		/* control records go beside the data: keep.c */
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
-	sem_t receiver;			/* of who receives, and of held and record; a signal ends waiting */
+	sem_t receiver;			/* of who receives, held and record; signals end waiting */
 	atomic_int receivers;		/* that wait for it: a sender leaves it to them */
 	struct ktls_held *held, **held_end;
 	atomic_size_t held_bytes;	/* that are left; 0: there is nothing in held */

@@ -194,7 +194,8 @@ static void write_header(const struct ktls_half *half, uint8_t type, size_t body
 /* rfc5246 6.1, rfc6347 4.1: numbers do not wrap. */
 static bool is_used_up(const struct ktls_half *half)
 {
-	uint64_t last = half->version == DTLS_1_2_VERSION ? (1ULL << DTLS_SEQ_BITS) - 1 : UINT64_MAX;
+	bool dtls = half->version == DTLS_1_2_VERSION;
+	uint64_t last = dtls ? (1ULL << DTLS_SEQ_BITS) - 1 : UINT64_MAX;
 
 	return (half->seq & last) == last;
 }

@@ -77,7 +77,7 @@ static size_t record_len(const struct ktls_conn *conn, const uint8_t *at, size_t
 	return FLOW_HEADER + record_body_len(at);
 }
 
-/* A part is missing that OpenSSL takes for sent: it and we know other keys, and nothing may follow. */
+/* A part is missing that OpenSSL takes for sent: its keys are not ours, and nothing may follow. */
 static int lose(struct ktls_conn *conn, int ret)
 {
 	conn->shadow->silent = true;

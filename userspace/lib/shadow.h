@@ -39,7 +39,7 @@ struct ktls_shadow {
 	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
 	int64_t deadline_ms;	/* until when the peer goes on, or answers */
 	int64_t end_ms;		/* of a renegotiation, however long the peer goes on */
-	uint64_t arrived;	/* payload of the peer's that may have come by then; 0: nobody asked */
+	uint64_t arrived;	/* payload that may have come by then; 0: nobody asked */
 	unsigned int asks;
 	unsigned int expected;	/* records of a handshake or KeyUpdate that we have asked for */
 	size_t header_len;	/* of a first message's header, what has come of it */
