@@ -118,18 +118,19 @@ static int install_key(struct ktls_conn *conn, int direction, const struct ktls_
 }
 
 /* rfc6066 4: a peer that negotiated max_fragment_length takes no longer records. */
-static int limit_payload(struct ktls_conn *conn)
+int ktls_limit_payload(struct ktls_conn *conn)
 {
 	uint8_t code = SSL_SESSION_get_max_fragment_length(SSL_get_session(conn->ssl));
-	uint16_t len = (uint16_t)(256U << code);
+	uint16_t len = RECORD_MAX_PAYLOAD;
 
-	if (code == TLSEXT_max_fragment_length_DISABLED ||
-	    code > TLSEXT_max_fragment_length_4096)
+	if (code != TLSEXT_max_fragment_length_DISABLED && code <= TLSEXT_max_fragment_length_4096)
+		len = (uint16_t)(256U << code);
+	if (len == conn->max_payload)
 		return 0;
-	if (!setsockopt(conn->fd, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &len, sizeof(len)))
-		return 0;
-	return ktls_decline(conn, errno, "the kernel does not limit records to %d bytes: %s",
-			    len, strerror(errno));
+	if (setsockopt(conn->fd, SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN, &len, sizeof(len)))
+		return -errno;
+	conn->max_payload = len;
+	return 0;
 }
 
 /* What came behind the peer's Finished, perhaps a part of a record. */
@@ -163,10 +164,14 @@ static int hand_over_leftover(struct ktls_conn *conn)
 /* RX comes last: once it is keyed the kernel reads TCP and there is no way back. */
 static int install(struct ktls_conn *conn, const struct ktls_keys *keys)
 {
-	int ret = limit_payload(conn);
+	int ret;
 
-	if (!ret)
-		ret = install_key(conn, TLS_TX, keys);
+	conn->max_payload = RECORD_MAX_PAYLOAD;
+	ret = ktls_limit_payload(conn);
+	if (ret)
+		return ktls_decline(conn, -ret, "the kernel does not limit records: %s",
+				    strerror(-ret));
+	ret = install_key(conn, TLS_TX, keys);
 	if (!ret)
 		ret = hand_over_leftover(conn);
 	if (!ret && ktls_shadow_start(conn, keys))

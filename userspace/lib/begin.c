@@ -126,6 +126,28 @@ static bool has_input(const struct ktls_conn *conn)
 	return poll(&pfd, 1, 0) > 0 && pfd.revents & POLLIN;
 }
 
+/*
+ * A peer that sends data for ever does not keep us from our own for ever: when the handshake's time
+ * is over, only what may have come by then is still looked at. Datagrams nobody promised to keep.
+ */
+static bool may_have_arrived(const struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+	struct ktls_info info = { 0 };
+	socklen_t len = sizeof(info), room_len = sizeof(int);
+	int room = 0;
+
+	if (ktls_now_ms() < s->end_ms)
+		return true;
+	if (ktls_shadow_is_dtls(conn) || getsockopt(conn->fd, SOL_KTLS, KTLS_INFO, &info, &len))
+		return false;
+	if (!s->arrived) {
+		(void)getsockopt(conn->wire.fd, SOL_SOCKET, SO_RCVBUF, &room, &room_len);
+		s->arrived = info.rx.bytes + (unsigned int)room;
+	}
+	return info.rx.bytes - info.rx_queued < s->arrived;
+}
+
 /* A client may ignore a HelloRequest (rfc5246 7.4.1.1); nobody the rest of a handshake. */
 static int mind_deadline(struct ktls_conn *conn)
 {
@@ -138,7 +160,7 @@ static int mind_deadline(struct ktls_conn *conn)
 		ktls_rekey_refused(conn);
 		return 0;
 	}
-	if (!has_input(conn))
+	if (!has_input(conn) || !may_have_arrived(conn))
 		return give_up(conn, ktls_fail(conn, ETIMEDOUT,
 					       "the peer does not go on with its handshake"));
 	s->deadline_ms = ktls_now_ms() + LOOK_MS;
@@ -153,6 +175,13 @@ static int mind_time(struct ktls_conn *conn)
 	return ret ? ret : mind_deadline(conn);
 }
 
+/* It sleeps until something comes, and what we leave it does not come. */
+static void tell_keeper(struct ktls_conn *conn)
+{
+	if (atomic_load(&conn->shadow_busy) || atomic_load(&conn->shadow_timed))
+		ktls_keep_look(conn);
+}
+
 int ktls_shadow_run(struct ktls_conn *conn)
 {
 	int ret = 0;
@@ -165,6 +194,7 @@ int ktls_shadow_run(struct ktls_conn *conn)
 		ret = ktls_shadow_go_on(conn);
 	ret = settle(conn, ret);
 	pthread_mutex_unlock(&conn->shadow_lock);
+	tell_keeper(conn);
 	return ret;
 }
 
@@ -188,7 +218,19 @@ bool ktls_shadow_has_output(struct ktls_conn *conn)
 	if (!conn->shadow)
 		return false;
 	pthread_mutex_lock(&conn->shadow_lock);
-	ret = conn->shadow->queue.first;
+	ret = conn->shadow->queue.first || conn->shadow->no_memory;
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
+bool ktls_shadow_awaits_room(struct ktls_conn *conn)
+{
+	bool ret;
+
+	if (!conn->shadow)
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	ret = conn->shadow->queue.first && !conn->shadow->no_memory;
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }
@@ -226,7 +268,7 @@ static int next_repeat(const struct ktls_conn *conn)
 	const struct ktls_shadow *s = conn->shadow;
 
 	/* A loop that waits for what the kernel delivers would not hear of room either. */
-	if (s->queue.first)
+	if (s->queue.first || s->no_memory)
 		return ROOM_MS;
 	if (!s->asked && !s->shaking)
 		return -1;
@@ -266,6 +308,7 @@ static int renegotiate(struct ktls_conn *conn)
 		return 0;
 	if (ktls_shadow_is_dtls(conn))
 		ktls_limit_datagrams(conn, ktls_datagram_room(&conn->wire));
+	ktls_shadow_expect(conn, KTLS_HANDSHAKE_RECORDS);
 	if (SSL_is_server(conn->ssl))
 		return ask_client(conn);
 	ERR_clear_error();
@@ -277,12 +320,18 @@ static int renegotiate(struct ktls_conn *conn)
 
 static int update_key(struct ktls_conn *conn)
 {
+	bool peer_sends = !conn->rx_end && !conn->peer_closed;
+
 	/* One that waits to be sent is as good. */
 	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
 		return 0;
 	ERR_clear_error();
-	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_REQUESTED) != 1)
+	/* A peer that has closed its direction has no use for another key. */
+	if (SSL_key_update(conn->ssl, peer_sends ? SSL_KEY_UPDATE_REQUESTED :
+						   SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
 		return ktls_fail_ssl(conn);
+	if (peer_sends)
+		ktls_shadow_expect(conn, 1);
 	return ktls_shadow_go_on(conn);
 }
 
@@ -301,5 +350,6 @@ int ktls_shadow_rekey(struct ktls_conn *conn)
 	if ((!ret || ret == -EAGAIN) && ktls_shadow_is_tls13(conn))
 		ktls_rekey_done(conn);
 	pthread_mutex_unlock(&conn->shadow_lock);
+	tell_keeper(conn);
 	return ret == -EAGAIN ? 0 : ret;
 }

@@ -162,7 +162,7 @@ static struct ktls_conn *new_conn(SSL_CTX *ctx, struct ktls_listener *listener, 
 	ERR_clear_error();
 	pthread_mutex_init(&conn->lock, NULL);
 	pthread_mutex_init(&conn->shadow_lock, NULL);
-	pthread_mutex_init(&conn->receiver, NULL);
+	sem_init(&conn->receiver, 0, 1);
 	pthread_mutex_init(&conn->control_lock, NULL);
 	conn->rekeying.ask_at = KTLS_ASK_FIRST;
 	conn->fd = -1;
@@ -227,7 +227,7 @@ void ktls_close(struct ktls_conn *conn)
 	OPENSSL_cleanse(&conn->traffic, sizeof(conn->traffic));
 	ktls_wire_free(&conn->wire);
 	pthread_mutex_destroy(&conn->control_lock);
-	pthread_mutex_destroy(&conn->receiver);
+	sem_destroy(&conn->receiver);
 	pthread_mutex_destroy(&conn->shadow_lock);
 	pthread_mutex_destroy(&conn->lock);
 	free(conn);

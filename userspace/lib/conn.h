@@ -4,6 +4,7 @@
 #define KTLS_CONN_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -111,6 +112,7 @@ struct ktls_conn {
 	const struct ktls_path *path;	/* set while PHASE_OPEN */
 	struct ktls_traffic traffic;	/* TLS 1.3 */
 	bool tx_counts;			/* ... and our application keys are in use */
+	uint16_t max_payload;		/* that the kernel puts into a record; shadow_lock */
 	bool no_renegotiation;		/* the program has set SSL_OP_NO_RENEGOTIATION */
 	pthread_mutex_t shadow_lock;	/* of ssl while the kernel carries it, and of shadow */
 	struct ktls_shadow *shadow;	/* the kernel carries it */
@@ -123,10 +125,11 @@ struct ktls_conn {
 	atomic_bool queued;		/* control records go beside the data: keep.c */
 	struct ktls_keeper *keeper;
 	atomic_bool peer_closed;	/* ... and a close_notify was among them */
-	pthread_mutex_t receiver;	/* of who receives, and of held and record */
+	sem_t receiver;			/* of who receives, held and record; signals end waiting */
 	atomic_int receivers;		/* that wait for it: a sender leaves it to them */
 	struct ktls_held *held, **held_end;
-	size_t held_bytes, held_memory;
+	atomic_size_t held_bytes;	/* that are left; 0: there is nothing in held */
+	size_t held_memory;
 	uint8_t *record;		/* a control record that came in pieces; datagrams: a rest */
 	size_t record_len;
 	struct ktls_control control;
@@ -179,6 +182,11 @@ void ktls_peer_free(struct ktls_conn *conn);
 /* attach.c: moves a finished handshake into the kernel. 0, or -errno with why_not set. */
 int ktls_attach(struct ktls_conn *conn);
 
+/*
+ * attach.c: the kernel makes no longer records than the handshake that is done allows. 0 or -errno,
+ * as errno says too.
+ */
+int ktls_limit_payload(struct ktls_conn *conn);
 /* attach.c: the same with these keys, and with what waits in the wire. */
 int ktls_attach_keys(struct ktls_conn *conn, const struct ktls_keys *keys);
 
@@ -208,8 +216,9 @@ void ktls_repeat_flight(struct ktls_conn *conn);
 /* kernel.c: a record through the AF_KTLS socket, as sendmsg(2). */
 ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int flags);
 
-/* keep.c: ends the thread of ktls_keep(). */
+/* keep.c: ends the thread of ktls_keep(); somebody has begun what that has to go on with. */
 void ktls_keep_end(struct ktls_conn *conn);
+void ktls_keep_look(struct ktls_conn *conn);
 
 /* receive.c: a record from KTLS_CONTROL_QUEUE, without waiting: its length or -errno. */
 ssize_t ktls_receive_control(int fd, uint8_t *type, uint8_t *data, size_t len);

@@ -156,14 +156,16 @@ static int take_datagram_messages(struct ktls_conn *conn, const uint8_t *data, s
 static int take_handshake(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_control *c = &conn->control;
+	bool asked;
 	int ret;
 
 	if (ktls_shadow_is_stale(conn, data, len))
 		return count(conn);
 	/* The rest of a message that was refused goes the way of its beginning. */
 	if (!c->message_left && !c->message_len && ktls_shadow_wants(conn, data[0])) {
+		asked = ktls_shadow_expects(conn, data[0]);
 		ret = ktls_shadow_take(conn, RECORD_HANDSHAKE, data, len);
-		return ret ? ret : count(conn);
+		return ret || asked ? ret : count(conn);
 	}
 	return ktls_wire_is_datagram(&conn->wire) ? take_datagram_messages(conn, data, len) :
 						    take_handshake_bytes(conn, data, len);
@@ -172,13 +174,19 @@ static int take_handshake(struct ktls_conn *conn, const uint8_t *data, size_t le
 /* Of TLS 1.2 and DTLS, in a renegotiation alone. */
 static int take_change(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
+	bool asked;
 	int ret;
 
 	if (!ktls_shadow_changes(conn))
 		return refuse(conn, SSL_AD_UNEXPECTED_MESSAGE,
 			      "the peer sent a ChangeCipherSpec that has no place here");
+	/* rfc5246 7.1 */
+	if (len != 1 || data[0] != 1)
+		return refuse(conn, SSL_AD_ILLEGAL_PARAMETER,
+			      "the peer sent a ChangeCipherSpec that is none");
+	asked = ktls_shadow_expects(conn, 0);
 	ret = ktls_shadow_take(conn, RECORD_CHANGE_CIPHER_SPEC, data, len);
-	return ret ? ret : count(conn);
+	return ret || asked ? ret : count(conn);
 }
 
 int ktls_control_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)

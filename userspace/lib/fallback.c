@@ -164,7 +164,7 @@ static size_t user_pending(const struct ktls_conn *conn)
 {
 	int n = SSL_pending(conn->ssl);
 
-	if (conn->held)
+	if (conn->held_bytes)
 		return conn->held_bytes;
 	if (conn->rx_end)
 		return 0;

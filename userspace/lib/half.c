@@ -191,6 +191,15 @@ static void write_header(const struct ktls_half *half, uint8_t type, size_t body
 	put_be(out + header_len(half) - 2, body, 2);
 }
 
+/* rfc5246 6.1, rfc6347 4.1: numbers do not wrap. */
+static bool is_used_up(const struct ktls_half *half)
+{
+	bool dtls = half->version == DTLS_1_2_VERSION;
+	uint64_t last = dtls ? (1ULL << DTLS_SEQ_BITS) - 1 : UINT64_MAX;
+
+	return (half->seq & last) == last;
+}
+
 ssize_t ktls_half_seal(struct ktls_half *half, uint8_t type, const uint8_t *data, size_t len,
 		       uint8_t *out)
 {
@@ -201,6 +210,8 @@ ssize_t ktls_half_seal(struct ktls_half *half, uint8_t type, const uint8_t *data
 
 	if (len > RECORD_MAX_PAYLOAD)
 		return -EMSGSIZE;
+	if (is_used_up(half))
+		return -EBADMSG;
 	write_header(half, type, nonce + text + HALF_TAG, out);
 	put_be(out + head, half->nonce, nonce);
 	make_nonce(&s, half->seq, out + head);

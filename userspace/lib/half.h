@@ -34,7 +34,7 @@ void ktls_half_get(const struct ktls_half *half, union ktls_key *key);
 
 /*
  * Seals a record into out, which has room for len + HALF_OVERHEAD: its length; -EMSGSIZE: too
- * long; -EPROTO: OpenSSL failed.
+ * long; -EBADMSG: all numbers of the key are used; -EPROTO: OpenSSL failed.
  */
 ssize_t ktls_half_seal(struct ktls_half *half, uint8_t type, const uint8_t *data, size_t len,
 		       uint8_t *out);

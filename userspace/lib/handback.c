@@ -25,11 +25,25 @@ static int refuse(struct ktls_conn *conn, int err, const char *why)
 
 /* ---- out ---- */
 
+/* OpenSSL would not know what to do with the rest of what it has not seen begin. */
+static bool is_in_message(struct ktls_conn *conn)
+{
+	const struct ktls_control *c = &conn->control;
+	bool ret;
+
+	pthread_mutex_lock(&conn->control_lock);
+	ret = c->message_left || c->message_len || c->alert_len || conn->shadow->header_len;
+	pthread_mutex_unlock(&conn->control_lock);
+	return ret;
+}
+
 /* OpenSSL, the kernel and the peer agree on the keys, as far as we have read. */
 static int check_quiet(struct ktls_conn *conn)
 {
 	if (ktls_shadow_push(conn) || atomic_load(&conn->shadow_busy) || ktls_rekeying(conn))
 		return refuse(conn, EAGAIN, "new keys are on their way");
+	if (is_in_message(conn))
+		return refuse(conn, EAGAIN, "a message has come in part");
 	return 0;
 }
 
@@ -59,12 +73,15 @@ static int read_position(struct ktls_conn *conn, int direction, const struct ktl
 	socklen_t len = half->cipher->info_size;
 	union ktls_key key;
 
+	int ret = 0;
+
+	memset(&key, 0, sizeof(key));
 	if (getsockopt(conn->fd, SOL_TLS, direction, &key, &len))
-		return -errno;
+		ret = -errno;
 	*out = *half;
 	ktls_half_set_position(out, &key);
 	OPENSSL_cleanse(&key, sizeof(key));
-	return 0;
+	return ret;
 }
 
 static int try_detach(struct ktls_conn *conn, struct ktls_shim *shim)

@@ -39,7 +39,7 @@ ssize_t ktls_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 	if (n || !len)
 		return n;
 	/* What was received before the end is still to be had. */
-	if (conn->rx_end && !conn->held)
+	if (conn->rx_end && !atomic_load(&conn->held_bytes))
 		return conn->rx_end < 0 ? conn->rx_end : 0;
 	n = conn->path->recv(conn, data, len, flags);
 	/* rfc5246 7.2.2: a fatal alert, of either side, ends the connection. */

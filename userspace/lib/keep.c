@@ -22,7 +22,8 @@
 
 struct ktls_keeper {
 	pthread_t thread;
-	int bell;		/* rings when the connection closes */
+	int bell;		/* rings when there is something to look at */
+	atomic_bool ends;	/* ... which is the end */
 	struct ktls_conn *conn;
 };
 
@@ -155,8 +156,9 @@ static bool wait_for_work(struct ktls_keeper *keeper)
 	struct pollfd pfd[] = {
 		{ .fd = keeper->bell, .events = POLLIN },
 		{ .fd = conn->fd, .events = conn->peer_closed ? POLLPRI : POLLPRI | POLLRDHUP },
-		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
+	uint64_t rings;
 
 	if (poll(pfd, 3, ktls_timeout(conn)) < 0 && errno != EINTR)
 		return false;
@@ -168,7 +170,9 @@ static bool wait_for_work(struct ktls_keeper *keeper)
 	}
 	if (!pfd[0].revents && pfd[1].revents && !(pfd[1].revents & POLLPRI))
 		(void)poll(pfd, 1, ERROR_MS);
-	return !pfd[0].revents;
+	if (pfd[0].revents && read(keeper->bell, &rings, sizeof(rings)) < 0 && errno != EAGAIN)
+		return false;
+	return !atomic_load(&keeper->ends);
 }
 
 static void *run(void *arg)
@@ -203,7 +207,7 @@ static struct ktls_keeper *start(struct ktls_conn *conn)
 	if (!keeper)
 		return NULL;
 	keeper->conn = conn;
-	keeper->bell = eventfd(0, EFD_CLOEXEC);
+	keeper->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (keeper->bell >= 0 && !create_thread(keeper))
 		return keeper;
 	if (keeper->bell >= 0)
@@ -227,15 +231,28 @@ int ktls_keep(struct ktls_conn *conn)
 	return conn->keeper ? 0 : ktls_fail(conn, ENOMEM, "no thread to keep the connection");
 }
 
+static bool ring(struct ktls_keeper *keeper)
+{
+	const uint64_t once = 1;
+
+	return write(keeper->bell, &once, sizeof(once)) == sizeof(once);
+}
+
+void ktls_keep_look(struct ktls_conn *conn)
+{
+	if (conn->keeper)
+		(void)ring(conn->keeper);
+}
+
 void ktls_keep_end(struct ktls_conn *conn)
 {
 	struct ktls_keeper *keeper = conn->keeper;
-	const uint64_t ring = 1;
 
 	if (!keeper)
 		return;
 	conn->keeper = NULL;
-	if (write(keeper->bell, &ring, sizeof(ring)) == sizeof(ring))
+	atomic_store(&keeper->ends, true);
+	if (ring(keeper))
 		pthread_join(keeper->thread, NULL);
 	close(keeper->bell);
 	free(keeper);

@@ -36,8 +36,17 @@ ssize_t ktls_send_record(int fd, uint8_t type, const void *data, size_t len, int
 	return sendmsg(fd, &msg, flags | MSG_NOSIGNAL);
 }
 
-/* Never waits: an answer that finds no room now goes with a later call. */
-void ktls_send_reply(struct ktls_conn *conn)
+static bool has_reply(struct ktls_conn *conn)
+{
+	bool ret;
+
+	pthread_mutex_lock(&conn->lock);
+	ret = conn->control.has_reply;
+	pthread_mutex_unlock(&conn->lock);
+	return ret;
+}
+
+static void send_reply(struct ktls_conn *conn)
 {
 	struct ktls_control *c = &conn->control;
 	ssize_t n;
@@ -48,6 +57,20 @@ void ktls_send_reply(struct ktls_conn *conn)
 		c->has_reply = n < 0 && (errno == EAGAIN || errno == EINTR);
 	}
 	pthread_mutex_unlock(&conn->lock);
+}
+
+/*
+ * Never waits: an answer that finds no room now goes with a later call. Nor does it go between a
+ * ChangeCipherSpec or KeyUpdate and the new key, or Finished (rfc5246 7.4.9).
+ */
+void ktls_send_reply(struct ktls_conn *conn)
+{
+	if (!has_reply(conn))
+		return;
+	pthread_mutex_lock(&conn->shadow_lock);
+	if (ktls_shadow_may_interrupt(conn))
+		send_reply(conn);
+	pthread_mutex_unlock(&conn->shadow_lock);
 }
 
 /* ---- what stands in the way of data ---- */
@@ -69,7 +92,7 @@ static int wait_for_room(struct ktls_conn *conn, const struct ktls_wait *wait, s
 	bool has_output = ktls_shadow_has_output(conn);
 	struct pollfd pfd[] = {
 		{ .fd = conn->fd, .events = (short)(events | (has_output ? 0 : POLLOUT)) },
-		{ .fd = has_output ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 
 	return ktls_wait_poll(wait, pfd, 2, turn(conn));
@@ -108,10 +131,10 @@ static int wait_turn(struct ktls_conn *conn, const struct ktls_wait *wait)
 		return attend_for_sender(conn, wait);
 	/* The lock is not fair: who wants to receive would wait while we fill our memory. */
 	if (conn->rx_end > 0 || atomic_load(&conn->receivers) ||
-	    pthread_mutex_trylock(&conn->receiver))
+	    sem_trywait(&conn->receiver))
 		return wait_for_room(conn, wait, 0);
 	ret = receive_for_sender(conn, wait);
-	pthread_mutex_unlock(&conn->receiver);
+	sem_post(&conn->receiver);
 	return ret;
 }
 
@@ -243,11 +266,33 @@ static int kernel_truncated(const struct ktls_conn *conn)
 	return !!(info.flags & (KTLS_F_TRUNCATED | KTLS_F_TRUNCATED_RECORD));
 }
 
+/* Half a flight and then close_notify would be an error for the peer, not the end. 0 or -errno. */
+static int end_flight(struct ktls_conn *conn)
+{
+	struct ktls_wait wait;
+	int ret;
+
+	ktls_wait_begin(&wait, conn, SO_SNDTIMEO, 0);
+	while (ktls_shadow_close(conn)) {
+		ret = wait_for_room(conn, &wait, 0);
+		if (ret)
+			return ret;
+		/* The time for a handshake may be over. */
+		(void)ktls_shadow_push(conn);
+	}
+	return 0;
+}
+
 static int kernel_shutdown(struct ktls_conn *conn)
 {
+	int ret;
+
 	ktls_send_reply(conn);
 	conn->tx_closed = true;
-	ktls_shadow_end(conn);
+	ret = end_flight(conn);
+	if (ret)
+		return ret;
+	ktls_send_reply(conn);
 	/* A close_notify behind a fatal alert is one record too many: ktls_close sends the FIN. */
 	if (conn->rx_end < 0)
 		return 0;

@@ -77,6 +77,16 @@ static size_t record_len(const struct ktls_conn *conn, const uint8_t *at, size_t
 	return FLOW_HEADER + record_body_len(at);
 }
 
+/* A part is missing that OpenSSL takes for sent: its keys are not ours, and nothing may follow. */
+static int lose(struct ktls_conn *conn, int ret)
+{
+	conn->shadow->silent = true;
+	conn->shadow->retired = true;
+	conn->tx_closed = true;
+	ktls_output_cut(conn);
+	return ret;
+}
+
 /* Moves what OpenSSL has written to the queue. */
 int ktls_output_collect(struct ktls_conn *conn)
 {
@@ -91,21 +101,32 @@ int ktls_output_collect(struct ktls_conn *conn)
 		ret = n ? take_output(conn, at, n) : open_failed(conn);
 	}
 	(void)BIO_reset(bio);
-	return ret;
+	return ret ? lose(conn, ret) : 0;
 }
 
 /* ---- to the peer ---- */
 
-static void set_pause(struct ktls_conn *conn, bool pause)
+/* There may be some later; nothing goes before. No descriptor tells when. */
+static int await_memory(struct ktls_conn *conn)
+{
+	conn->shadow->no_memory = true;
+	return -EAGAIN;
+}
+
+/* 0, or -EAGAIN. */
+static int set_pause(struct ktls_conn *conn, bool pause)
 {
 	struct ktls_shadow *s = conn->shadow;
 	int value = pause;
 
 	if (s->paused == pause)
-		return;
-	/* A kernel without it cannot rekey beside a sender, but can without one. */
-	if (!setsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, sizeof(value)))
+		return 0;
+	if (!setsockopt(conn->fd, SOL_KTLS, KTLS_PAUSE, &value, sizeof(value))) {
 		s->paused = pause;
+		return 0;
+	}
+	/* A kernel without it cannot rekey beside a sender, but can without one. */
+	return errno == ENOMEM ? await_memory(conn) : 0;
 }
 
 /* The numbers and nonces that the epoch goes on with, should its flight have to be sent again. */
@@ -133,9 +154,8 @@ static int send_key(struct ktls_conn *conn, const struct ktls_item *item)
 		keep_late(conn, &conn->shadow->tx_before);
 	if (!setsockopt(conn->fd, SOL_TLS, TLS_TX, item->data, (socklen_t)item->len))
 		return 0;
-	/* There may be some later; nothing goes before. */
 	if (errno == ENOMEM || errno == ENOBUFS)
-		return -EAGAIN;
+		return await_memory(conn);
 	/* What the peer was promised cannot be taken back. */
 	conn->tx_closed = true;
 	return ktls_fail(conn, errno, "the kernel does not take our new key: %s", strerror(errno));
@@ -165,6 +185,8 @@ static int send_item(struct ktls_conn *conn, const struct ktls_item *item)
 		return 0;
 	if (errno == EAGAIN || errno == EINTR)
 		return -EAGAIN;
+	if (errno == ENOMEM)
+		return await_memory(conn);
 	/* What does not arrive is sent again. */
 	if (ktls_shadow_is_dtls(conn) && errno != EPIPE && errno != EBADMSG)
 		return 0;
@@ -186,7 +208,8 @@ void ktls_output_drop(struct ktls_conn *conn)
 	s->shaking = false;
 	s->asked = false;
 	s->under_way = false;
-	set_pause(conn, false);
+	s->no_memory = false;
+	(void)set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, false);
 	atomic_store(&conn->shadow_timed, false);
 }
@@ -211,10 +234,10 @@ void ktls_output_fail(struct ktls_conn *conn)
 /* What failed once fails again. Behind half of a change of keys no data may go. */
 static int give_up(struct ktls_conn *conn, int ret)
 {
-	bool holds = conn->shadow->queue.first->kind == ITEM_KEY;
+	struct ktls_shadow *s = conn->shadow;
 
-	conn->shadow->silent = true;
-	if (holds)
+	s->silent = true;
+	if (s->under_way || s->queue.first->kind == ITEM_KEY)
 		ktls_output_cut(conn);
 	else
 		ktls_output_drop(conn);
@@ -230,9 +253,10 @@ int ktls_output_send(struct ktls_conn *conn)
 		ktls_output_drop(conn);
 		return 0;
 	}
+	s->no_memory = false;
 	if (excludes_data(s))
-		set_pause(conn, true);
-	while (s->queue.first) {
+		ret = set_pause(conn, true);
+	while (!ret && s->queue.first) {
 		ret = send_item(conn, s->queue.first);
 		if (ret)
 			break;
@@ -248,9 +272,9 @@ int ktls_output_send(struct ktls_conn *conn)
 	if (!s->queue.first)
 		s->under_way = false;
 	if (conn->queued && s->queue.first)
-		set_pause(conn, true);
+		(void)set_pause(conn, true);
 	else if (!s->shaking && !s->under_way)
-		set_pause(conn, false);
+		(void)set_pause(conn, false);
 	atomic_store(&conn->shadow_busy, s->queue.first || s->shaking);
 	atomic_store(&conn->shadow_timed, s->asked || s->shaking);
 	return ret;

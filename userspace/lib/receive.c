@@ -92,6 +92,7 @@ static void put_together(struct ktls_conn *conn, const struct received *r, size_
 static int take_control_locked(struct ktls_conn *conn, const struct received *r, size_t n)
 {
 	size_t len;
+	int ret;
 
 	if (r->ends && !conn->record_len && n <= r->len)
 		return ktls_control_take(conn, r->type, r->data, n);
@@ -102,7 +103,9 @@ static int take_control_locked(struct ktls_conn *conn, const struct received *r,
 		return 0;
 	len = conn->record_len;
 	conn->record_len = 0;
-	return ktls_control_take(conn, r->type, conn->record, len);
+	ret = ktls_control_take(conn, r->type, conn->record, len);
+	OPENSSL_cleanse(conn->record, len);
+	return ret;
 }
 
 static int take_control(struct ktls_conn *conn, const struct received *r, size_t n)
@@ -192,7 +195,7 @@ static int wait_for_peer(struct ktls_conn *conn, const struct ktls_wait *wait, b
 	struct pollfd pfd[] = {
 		{ .fd = key_is_due ? -1 : conn->fd,
 		  .events = conn->queued ? POLLIN | POLLPRI : POLLIN },
-		{ .fd = ktls_shadow_has_output(conn) ? conn->wire.fd : -1, .events = POLLOUT },
+		{ .fd = ktls_shadow_awaits_room(conn) ? conn->wire.fd : -1, .events = POLLOUT },
 	};
 	int due = ktls_shadow_timeout(conn);
 
@@ -238,6 +241,13 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
 	return has_looked && ktls_may_wait(conn, wait->flags) ? 0 : -EAGAIN;
 }
 
+/* Of a datagram, what the reader had no room for. */
+static void drop_rest(struct ktls_conn *conn, const struct received *r, size_t n)
+{
+	if (n > r->len)
+		OPENSSL_cleanse(conn->record, n - r->len);
+}
+
 /*
  * rfc5246 7.4.9: Finished follows the ChangeCipherSpec at once; before it nobody has proved who
  * holds the new key. rfc6347 4.1: such datagrams may be dropped. Beside a reader who has the
@@ -246,6 +256,7 @@ static int wait_for_data(struct ktls_conn *conn, const struct ktls_wait *wait, b
 static int refuse_unproved(struct ktls_conn *conn, const struct received *r, size_t n)
 {
 	OPENSSL_cleanse(r->data, n < r->len ? n : r->len);
+	drop_rest(conn, r, n);
 	if (ktls_wire_is_datagram(&conn->wire))
 		return 0;
 	return rx_failed(conn, -EPROTO, SSL_AD_UNEXPECTED_MESSAGE,
@@ -261,25 +272,24 @@ static bool is_unproved(const struct ktls_conn *conn)
  * Application data: a count, 0: the end; -errno. In a handshake the answers that find no room have
  * to go later, and a flight of DTLS again: the kernel must not wait then.
  */
-static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flags)
+static ssize_t receive_data(struct ktls_conn *conn, struct received *r,
+			    const struct ktls_wait *wait)
 {
 	bool datagrams = ktls_wire_is_datagram(&conn->wire), key_is_due, looks;
-	struct ktls_wait wait;
 	ssize_t n;
 	int ret;
 
-	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, flags);
 	for (;;) {
 		ktls_send_reply(conn);
 		(void)ktls_shadow_push(conn);
 		if (conn->rx_end < 0)
 			return conn->rx_end;
 		looks = must_look_around(conn);
-		n = receive(conn, r, flags | (looks ? MSG_DONTWAIT : 0));
+		n = receive(conn, r, wait->flags | (looks ? MSG_DONTWAIT : 0));
 		/* A record of the next epoch is there before what it needs. */
 		key_is_due = n == -EKEYEXPIRED && datagrams;
 		if (n == -EAGAIN || key_is_due) {
-			n = wait_for_data(conn, &wait, key_is_due, looks);
+			n = wait_for_data(conn, wait, key_is_due, looks);
 			if (!n)
 				continue;
 			return n;
@@ -289,8 +299,10 @@ static ssize_t receive_data(struct ktls_conn *conn, struct received *r, int flag
 		/* An empty datagram is not the end. */
 		if (r->type == RECORD_DATA && !n && datagrams)
 			continue;
-		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn)))
+		if ((r->type == RECORD_DATA || !r->type) && !(n && is_unproved(conn))) {
+			drop_rest(conn, r, (size_t)n);
 			return n;
+		}
 		ret = r->type == RECORD_DATA || !r->type ? refuse_unproved(conn, r, (size_t)n) :
 							   received_control(conn, r, (size_t)n);
 		if (ret)
@@ -303,7 +315,7 @@ static void drop_held(struct ktls_conn *conn)
 	struct ktls_held *held = conn->held;
 
 	conn->held = held->next;
-	conn->held_bytes -= held->len;
+	conn->held_bytes -= held->len - held->at;
 	conn->held_memory -= sizeof(*held) + held->len;
 	OPENSSL_cleanse(held->data, held->len);
 	free(held);
@@ -317,6 +329,7 @@ ssize_t ktls_take_held(struct ktls_conn *conn, uint8_t *data, size_t len)
 
 	memcpy(data, held->data + held->at, n);
 	held->at += n;
+	conn->held_bytes -= n;
 	if (held->at == held->len || ktls_wire_is_datagram(&conn->wire))
 		drop_held(conn);
 	return (ssize_t)n;
@@ -333,23 +346,26 @@ void ktls_kernel_forget(struct ktls_conn *conn)
 }
 
 /* The other thread may receive for as long as it likes. */
-static int lock_receiver(struct ktls_conn *conn, int flags)
+static int lock_receiver(struct ktls_conn *conn, const struct ktls_wait *wait)
 {
-	if (!pthread_mutex_trylock(&conn->receiver))
+	int ret;
+
+	if (!sem_trywait(&conn->receiver))
 		return 0;
-	if (!ktls_may_wait(conn, flags))
-		return -EAGAIN;
 	atomic_fetch_add(&conn->receivers, 1);
-	pthread_mutex_lock(&conn->receiver);
+	ret = ktls_wait_lock(wait, &conn->receiver);
 	atomic_fetch_sub(&conn->receivers, 1);
-	return 0;
+	return ret;
 }
 
 ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int flags)
 {
 	struct received r = { .data = data, .len = len };
-	ssize_t n = lock_receiver(conn, flags);
+	struct ktls_wait wait;
+	ssize_t n;
 
+	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, flags);
+	n = lock_receiver(conn, &wait);
 	if (n)
 		return n;
 	if (ktls_wire_is_datagram(&conn->wire) && !have_record(conn))
@@ -359,10 +375,10 @@ ssize_t ktls_kernel_recv(struct ktls_conn *conn, void *data, size_t len, int fla
 	else if (conn->rx_end)
 		n = conn->rx_end < 0 ? conn->rx_end : 0;
 	else
-		n = receive_data(conn, &r, flags);
+		n = receive_data(conn, &r, &wait);
 	if (!n && !conn->rx_end)
 		end_receiving(conn, 1);
-	pthread_mutex_unlock(&conn->receiver);
+	sem_post(&conn->receiver);
 	if (n < 0)
 		return n;
 	atomic_store(&conn->control.has_data, true);
@@ -395,6 +411,7 @@ int ktls_kernel_hold(struct ktls_conn *conn)
 {
 	uint8_t data[RECORD_MAX_PAYLOAD];
 	struct received r = { .data = data, .len = sizeof(data) };
+	struct ktls_wait wait;
 	bool held;
 	ssize_t n;
 
@@ -404,13 +421,15 @@ int ktls_kernel_hold(struct ktls_conn *conn)
 	    (ktls_wire_is_datagram(&conn->wire) && !have_record(conn)))
 		return ktls_fail(conn, ENOBUFS,
 				 "new keys are on their way behind data: ktls_recv it first");
-	n = receive_data(conn, &r, MSG_DONTWAIT);
+	ktls_wait_begin(&wait, conn, SO_RCVTIMEO, MSG_DONTWAIT);
+	n = receive_data(conn, &r, &wait);
+	held = n > 0 && ktls_hold(conn, data, (size_t)n);
+	/* What was not data may have been in it too. */
+	OPENSSL_cleanse(data, sizeof(data));
 	if (n <= 0) {
 		if (!n && !conn->rx_end)
 			end_receiving(conn, 1);
 		return (int)n;
 	}
-	held = ktls_hold(conn, data, (size_t)n);
-	OPENSSL_cleanse(data, (size_t)n);
 	return held ? 0 : ktls_fail(conn, ENOMEM, "out of memory");
 }

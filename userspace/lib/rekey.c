@@ -45,11 +45,20 @@ static int rekey_user(struct ktls_conn *conn)
 	return 0;
 }
 
+/* A peer that has closed its direction takes data all the same, and of TLS 1.3 other keys. */
+static bool may_rekey(const struct ktls_conn *conn)
+{
+	if (conn->tx_closed || conn->rx_end < 0)
+		return false;
+	return !(conn->rx_end || conn->peer_closed) ||
+	       (conn->shadow && ktls_shadow_is_tls13(conn));
+}
+
 int ktls_rekey(struct ktls_conn *conn)
 {
 	if (conn->phase != PHASE_OPEN)
 		return ktls_fail(conn, ENOTCONN, "the handshake is not done");
-	if (conn->tx_closed || conn->rx_end || conn->peer_closed)
+	if (!may_rekey(conn))
 		return ktls_fail(conn, EPIPE, "rekeying a connection that is closed");
 	return conn->shadow ? ktls_shadow_rekey(conn) : rekey_user(conn);
 }
@@ -192,7 +201,7 @@ void ktls_rekey_check(struct ktls_conn *conn)
 	      exceeds(r, info.rx.bytes - r->base_bytes[1], info.rx.records - r->base_records[1]) ||
 	      is_old(r);
 	pthread_mutex_unlock(&conn->control_lock);
-	if (due && !conn->peer_closed && !conn->tx_closed)
+	if (due && may_rekey(conn))
 		rekey_now(conn);
 }
 
@@ -201,7 +210,7 @@ int ktls_rekey_timeout(struct ktls_conn *conn)
 	struct ktls_rekeying *r = &conn->rekeying;
 	int64_t ms = atomic_load(&r->limits.ms), left;
 
-	if (!conn->queued || conn->peer_closed || conn->tx_closed || atomic_load(&r->refused))
+	if (!conn->queued || !may_rekey(conn) || atomic_load(&r->refused))
 		return -1;
 	if (atomic_load(&r->limits.bytes) || atomic_load(&r->limits.records))
 		return LIMITS_MS;

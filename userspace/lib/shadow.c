@@ -15,7 +15,9 @@
 #define HELLO_REQUEST		0
 #define CLIENT_HELLO		1
 #define KEY_UPDATE		24
+#define MESSAGE_HEADER		4
 #define ANSWER_MS		60000	/* that a peer may take for its part of a handshake */
+#define HANDSHAKE_MS		300000	/* ... and both for all of it */
 
 /* Handshakes that a peer may begin: they cost us more than the peer. */
 #define RENEGOTIATIONS_BURST	100
@@ -43,10 +45,15 @@ static void stop_insisting(struct ktls_conn *conn)
 
 void ktls_shadow_grant(struct ktls_conn *conn)
 {
-	conn->shadow->deadline_ms = ktls_now_ms() + ANSWER_MS;
+	struct ktls_shadow *s = conn->shadow;
+
+	s->deadline_ms = ktls_now_ms() + ANSWER_MS;
+	if (s->shaking && s->deadline_ms > s->end_ms)
+		s->deadline_ms = s->end_ms;
 }
 
-static void note_progress(struct ktls_conn *conn)
+/* 0, or -errno: the peer takes no longer records than the kernel would send. */
+static int note_progress(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	bool before = s->shaking;
@@ -54,24 +61,31 @@ static void note_progress(struct ktls_conn *conn)
 	s->shaking = !ktls_shadow_is_tls13(conn) && SSL_in_init(conn->ssl) && !s->retired;
 	if (s->shaking)
 		s->asked = false;
-	if (s->shaking && !before)
+	if (s->shaking && !before) {
+		s->end_ms = ktls_now_ms() + HANDSHAKE_MS;
+		s->arrived = 0;
 		ktls_shadow_grant(conn);
+	}
 	if (!s->retired)
 		ktls_peer_note(conn);
 	if (!SSL_in_init(conn->ssl))
 		atomic_store(&conn->unproved, false);
-	if (before && !s->shaking) {
-		s->renegotiated = true;
-		stop_insisting(conn);
-		ktls_rekey_done(conn);
-	}
+	if (!before || s->shaking)
+		return 0;
+	s->renegotiated = true;
+	s->expected = 0;
+	stop_insisting(conn);
+	ktls_rekey_done(conn);
+	if (SSL_in_init(conn->ssl) || !ktls_limit_payload(conn))
+		return 0;
+	return ktls_fail(conn, errno, "the kernel does not limit records: %s", strerror(errno));
 }
 
 /* Lets OpenSSL take what it was fed, and go on. */
 int ktls_shadow_go_on(struct ktls_conn *conn)
 {
 	uint8_t nothing[1];
-	int ret;
+	int ret, err;
 
 	ERR_clear_error();
 	ret = SSL_read(conn->ssl, nothing, sizeof(nothing));
@@ -84,8 +98,8 @@ int ktls_shadow_go_on(struct ktls_conn *conn)
 		/* More is wanted, from the peer or from a callback of the program. */
 		ret = 0;
 	}
-	note_progress(conn);
-	return ret;
+	err = note_progress(conn);
+	return ret ? ret : err;
 }
 
 static int feed(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len)
@@ -137,6 +151,17 @@ static int feed_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	return ret;
 }
 
+/* A KeyUpdate, that is: a key alone is of one that has been sent. */
+static bool has_update(const struct ktls_queue *queue)
+{
+	const struct ktls_item *item;
+
+	for (item = queue->first; item; item = item->next)
+		if (item->next && item->next->kind == ITEM_KEY)
+			return true;
+	return false;
+}
+
 /* rfc8446 4.6.3: the KeyUpdate ends its record, and with it the peer's key. */
 static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
@@ -148,7 +173,7 @@ static int take_key_update(struct ktls_conn *conn, const uint8_t *data, size_t l
 	if (ret || data[len - 1] != SSL_KEY_UPDATE_REQUESTED || conn->shadow->silent)
 		return ret;
 	/* One that waits to be sent answers all that have come before it goes. */
-	if (ktls_queue_has(&conn->shadow->queue, ITEM_KEY))
+	if (has_update(&conn->shadow->queue))
 		return 0;
 	ERR_clear_error();
 	if (SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1)
@@ -167,6 +192,17 @@ static void note_hello(struct ktls_shadow *s, const uint8_t *data, size_t len)
 	memcpy(s->hello, data, s->hello_len);
 }
 
+/* rfc5246 6.2.1: records cut messages anywhere. OpenSSL begins when it has the header. */
+static void note_header(struct ktls_conn *conn, size_t len)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	s->header_len += len;
+	if (ktls_shadow_is_tls13(conn) || ktls_shadow_is_dtls(conn) || s->shaking ||
+	    s->header_len >= MESSAGE_HEADER)
+		s->header_len = 0;
+}
+
 static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 {
 	struct ktls_shadow *s = conn->shadow;
@@ -177,6 +213,7 @@ static int take_message(struct ktls_conn *conn, const uint8_t *data, size_t len)
 	if (ktls_shadow_is_tls13(conn) && ktls_messages_find(&s->in, data, len, KEY_UPDATE))
 		return take_key_update(conn, data, len);
 	ret = feed(conn, RECORD_HANDSHAKE, data, len);
+	note_header(conn, len);
 	if (!ret && s->held_change)
 		return feed_change(conn);
 	return ret;
@@ -238,13 +275,37 @@ bool ktls_shadow_may_renegotiate(struct ktls_conn *conn)
 	return !s->refuses && !s->retired && SSL_get_secure_renegotiation_support(conn->ssl);
 }
 
+void ktls_shadow_expect(struct ktls_conn *conn, unsigned int records)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	s->expected += records;
+	/* One KeyUpdate may answer many. */
+	if (s->expected > KTLS_HANDSHAKE_RECORDS)
+		s->expected = KTLS_HANDSHAKE_RECORDS;
+}
+
+bool ktls_shadow_expects(struct ktls_conn *conn, uint8_t message)
+{
+	struct ktls_shadow *s = conn->shadow;
+	bool ret;
+
+	if (!s)
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	ret = s->expected && (!ktls_shadow_is_tls13(conn) || message == KEY_UPDATE);
+	s->expected -= ret;
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
 static bool wants(struct ktls_conn *conn, uint8_t message)
 {
 	struct ktls_shadow *s = conn->shadow;
 
 	if (s->retired || (s->silent && !ktls_shadow_is_tls13(conn)))
 		return false;
-	if (ktls_shadow_is_tls13(conn) || s->shaking)
+	if (ktls_shadow_is_tls13(conn) || s->shaking || s->header_len)
 		return true;
 	if (ktls_shadow_is_dtls(conn) && s->renegotiated && message == DTLS_FINISHED)
 		return true;
@@ -348,7 +409,7 @@ int ktls_shadow_refused(struct ktls_conn *conn)
 static void end(struct ktls_conn *conn, struct ktls_shadow *s)
 {
 	/* What the peer has not seen anything of need not begin; the rest would be missed. */
-	if (s->shaking && !s->under_way)
+	if ((s->shaking || conn->tx_closed) && !s->under_way)
 		ktls_queue_empty(&s->queue);
 	s->retired = s->retired || s->shaking;
 	s->shaking = false;
@@ -369,4 +430,29 @@ void ktls_shadow_end(struct ktls_conn *conn)
 	pthread_mutex_lock(&conn->shadow_lock);
 	end(conn, conn->shadow);
 	pthread_mutex_unlock(&conn->shadow_lock);
+}
+
+int ktls_shadow_close(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+	int ret = 0;
+
+	if (!s)
+		return 0;
+	pthread_mutex_lock(&conn->shadow_lock);
+	if (conn->rx_end >= 0 && s->under_way)
+		ret = ktls_output_send(conn) == -EAGAIN ? -EAGAIN : 0;
+	if (!ret)
+		end(conn, s);
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
+bool ktls_shadow_may_interrupt(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+
+	if (s && s->under_way)
+		(void)ktls_output_send(conn);
+	return !s || !s->under_way;
 }

@@ -23,6 +23,9 @@
 
 struct ktls_conn;
 
+/* Of a handshake that we have begun, at most: what comes beyond is the peer's doing. */
+#define KTLS_HANDSHAKE_RECORDS	64
+
 struct ktls_shadow {
 	struct ktls_half rx, tx;	/* as OpenSSL opens and seals now */
 	struct ktls_half tx_before;	/* DTLS: of the epoch before */
@@ -31,12 +34,17 @@ struct ktls_shadow {
 	struct ktls_queue queue;
 	struct ktls_budget renegotiations;	/* that the peer began */
 	bool under_way;		/* some of the queue has been sent, the rest has to follow */
+	bool no_memory;		/* ... or nothing has, and it is not room that is missing */
 	bool paused;		/* the kernel holds application data back */
 	bool shaking;		/* a renegotiation has begun */
 	bool asked;		/* a HelloRequest of ours is not answered */
 	int64_t ask_again_ms;	/* DTLS: when, should there be no answer */
 	int64_t deadline_ms;	/* until when the peer goes on, or answers */
+	int64_t end_ms;		/* of a renegotiation, however long the peer goes on */
+	uint64_t arrived;	/* payload that may have come by then; 0: nobody asked */
 	unsigned int asks;
+	unsigned int expected;	/* records of a handshake or KeyUpdate that we have asked for */
+	size_t header_len;	/* of a first message's header, what has come of it */
 	uint8_t request[DTLS_MESSAGE_HEADER];
 	uint8_t hello[SHADOW_HELLO];	/* DTLS: of the last handshake that the client began, ... */
 	size_t hello_len;	/* ... its beginning */
@@ -63,6 +71,8 @@ bool ktls_shadow_wants(struct ktls_conn *conn, uint8_t message);
 bool ktls_shadow_is_stale(struct ktls_conn *conn, const uint8_t *data, size_t len);
 /* Is it time for the peer's ChangeCipherSpec? */
 bool ktls_shadow_changes(struct ktls_conn *conn);
+/* Does it belong to what we have asked for, so that the peer is not to blame for it? */
+bool ktls_shadow_expects(struct ktls_conn *conn, uint8_t message);
 /* A record that the kernel has delivered. 0 or -errno: the connection failed. */
 int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, size_t len);
 /*
@@ -75,6 +85,8 @@ int ktls_shadow_refused(struct ktls_conn *conn);
  * What is half sent is completed.
  */
 void ktls_shadow_end(struct ktls_conn *conn);
+/* Likewise, before our close_notify. -EAGAIN: it would go into the middle of a flight; later. */
+int ktls_shadow_close(struct ktls_conn *conn);
 
 /* OpenSSL may have something to say. 0: all of it is sent, -EAGAIN, -errno. */
 int ktls_shadow_run(struct ktls_conn *conn);
@@ -83,6 +95,8 @@ int ktls_shadow_push(struct ktls_conn *conn);
 /* Begins other keys, see ktls_rekey(). */
 int ktls_shadow_rekey(struct ktls_conn *conn);
 bool ktls_shadow_has_output(struct ktls_conn *conn);
+/* The carrier may say when it goes on: where the kernel has no memory it does not. */
+bool ktls_shadow_awaits_room(struct ktls_conn *conn);
 /* Milliseconds until a flight of DTLS goes again; -1: none. */
 int ktls_shadow_timeout(struct ktls_conn *conn);
 
@@ -94,6 +108,10 @@ bool ktls_shadow_is_dtls(const struct ktls_conn *conn);
 /* Lets OpenSSL take what it was fed, and go on. 0 or -errno: the connection failed. */
 int ktls_shadow_go_on(struct ktls_conn *conn);
 bool ktls_shadow_may_renegotiate(struct ktls_conn *conn);
+/* May a record of no flight go now? What is half sent is completed before, if that is possible. */
+bool ktls_shadow_may_interrupt(struct ktls_conn *conn);
+/* So many records more are to come that we have asked for. */
+void ktls_shadow_expect(struct ktls_conn *conn, unsigned int records);
 /* The peer has got something to do, or has done a part of it: it has time for the next. */
 void ktls_shadow_grant(struct ktls_conn *conn);
 

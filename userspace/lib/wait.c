@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 
 #include "conn.h"
 #include "wait.h"
@@ -41,5 +42,24 @@ int ktls_wait_poll(const struct ktls_wait *wait, struct pollfd *pfds, nfds_t n, 
 		return -EAGAIN;
 	if (left > 0 && (timeout_ms < 0 || left < timeout_ms))
 		timeout_ms = (int)left;
-	return poll(pfds, n, timeout_ms) < 0 && errno == EINTR ? -EINTR : 0;
+	return poll(pfds, n, timeout_ms) < 0 ? -errno : 0;
+}
+
+int ktls_wait_lock(const struct ktls_wait *wait, sem_t *lock)
+{
+	int64_t left = ktls_may_wait(wait->conn, wait->flags) ? time_left(wait) : 0;
+	struct timespec until;
+
+	if (!left)
+		return -EAGAIN;
+	if (left < 0)
+		return sem_wait(lock) ? -errno : 0;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += left / 1000;
+	until.tv_nsec += left % 1000 * 1000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	if (!sem_clockwait(lock, CLOCK_MONOTONIC, &until))
+		return 0;
+	return errno == ETIMEDOUT ? -EAGAIN : -errno;
 }

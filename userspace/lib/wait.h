@@ -4,6 +4,7 @@
 #define KTLS_WAIT_H
 
 #include <poll.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,5 +25,7 @@ void ktls_wait_begin(struct ktls_wait *wait, const struct ktls_conn *conn, int o
  * longer; -EINTR.
  */
 int ktls_wait_poll(const struct ktls_wait *wait, struct pollfd *pfds, nfds_t n, int timeout_ms);
+/* Takes what another thread has: 0, -EAGAIN, -EINTR. */
+int ktls_wait_lock(const struct ktls_wait *wait, sem_t *lock);
 
 #endif

@@ -1,65 +1,22 @@
 // SPDX-License-Identifier: MIT
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <linux/ktls.h>
 #include <linux/tls.h>
 
 #include "dtls.h"
-#include "fake.h"
-#include "half.h"
+#include "fake_socket.h"
 #include "wire.h"
 
 #define FDS		1024
-#define KEY_UPDATE	24
-#define BUF		(RECORD_MAX + 64)
-
-/* A record that was opened and not read. */
-struct opened {
-	struct opened *next;
-	uint8_t type;
-	size_t len, at;
-	uint8_t data[];
-};
-
-struct list {
-	struct opened *first, **end;
-};
-
-struct fake {
-	bool is_ours, bound, datagrams;
-	bool has_tx, has_rx, tx_changed, rx_due;
-	int pause, mode;
-	struct ktls_half tx, rx, rx_before;
-	bool has_before;
-	uint8_t *prepend;
-	size_t prepend_len;
-	struct list data, controls, next_epoch;
-	size_t message_left;		/* of a handshake message that came in part */
-	struct fake_counts counts;
-	int no_room, refuse, refuse_err, no_pause;
-	int rx_err;			/* a bad record ended it */
-	void (*on_nothing)(void);
-	size_t full;			/* so much unread data keeps it from opening more */
-	uint64_t tx_left, rx_left;
-	bool limit_is_news;		/* until KTLS_INFO is read */
-	struct ktls_dir_info tx_sum, rx_sum;
-	pthread_mutex_t lock;		/* of all above */
-	pthread_mutex_t reader;		/* of who waits for records */
-	pthread_cond_t go_on;
-};
 
 static bool here;
 static int never_pauses, refuse_first;	/* what is new */
@@ -70,12 +27,12 @@ void fake_kernel(void)
 	here = true;
 }
 
-static struct fake *find(int fd)
+struct fake *fake_find(int fd)
 {
 	return here && fd >= 0 && fd < FDS ? fakes[fd] : NULL;
 }
 
-static long fail(int err)
+long fake_fail(int err)
 {
 	errno = err;
 	return -1;
@@ -83,7 +40,7 @@ static long fail(int err)
 
 struct fake_counts fake_counts(int fd)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 	struct fake_counts counts;
 
 	pthread_mutex_lock(&f->lock);
@@ -95,23 +52,51 @@ struct fake_counts fake_counts(int fd)
 	return counts;
 }
 
-void fake_no_room(int fd, int times)
+void fake_fail_records(int fd, int behind, int times, int err)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 
 	pthread_mutex_lock(&f->lock);
-	f->no_room = times;
+	f->good_records = behind;
+	f->bad_records = times;
+	f->record_err = err;
+	pthread_mutex_unlock(&f->lock);
+}
+
+void fake_no_room(int fd, int times)
+{
+	fake_fail_records(fd, 0, times, EAGAIN);
+}
+
+void fake_refuse_pause(int fd, int times, int err)
+{
+	struct fake *f = fake_find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->refuse_pause = times;
+	f->pause_err = err;
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void refuse(int fd, int times, int err, bool tx_only)
+{
+	struct fake *f = fake_find(fd);
+
+	pthread_mutex_lock(&f->lock);
+	f->refuse = times;
+	f->refuse_err = err;
+	f->takes_rx = tx_only;
 	pthread_mutex_unlock(&f->lock);
 }
 
 void fake_refuse_keys(int fd, int times, int err)
 {
-	struct fake *f = find(fd);
+	refuse(fd, times, err, false);
+}
 
-	pthread_mutex_lock(&f->lock);
-	f->refuse = times;
-	f->refuse_err = err;
-	pthread_mutex_unlock(&f->lock);
+void fake_refuse_tx(int fd, int times, int err)
+{
+	refuse(fd, times, err, true);
 }
 
 void fake_refuse_first(int err)
@@ -121,7 +106,7 @@ void fake_refuse_first(int err)
 
 void fake_no_pause(int fd, int is_without)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 
 	if (!f) {
 		never_pauses = is_without;
@@ -134,7 +119,7 @@ void fake_no_pause(int fd, int is_without)
 
 void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 
 	pthread_mutex_lock(&f->lock);
 	f->tx_left = tx_left;
@@ -145,11 +130,11 @@ void fake_left(int fd, uint64_t tx_left, uint64_t rx_left)
 
 /* ---- lists ---- */
 
-static void add(struct list *list, uint8_t type, const uint8_t *data, size_t len)
+void fake_add(struct fake_list *list, uint8_t type, const uint8_t *data, size_t len)
 {
-	struct opened *o = malloc(sizeof(*o) + len);
+	struct fake_record *o = malloc(sizeof(*o) + len);
 
-	*o = (struct opened){ .type = type, .len = len };
+	*o = (struct fake_record){ .type = type, .len = len };
 	memcpy(o->data, data, len);
 	if (!list->first)
 		list->end = &list->first;
@@ -157,18 +142,18 @@ static void add(struct list *list, uint8_t type, const uint8_t *data, size_t len
 	list->end = &o->next;
 }
 
-static void drop_first(struct list *list)
+void fake_drop_first(struct fake_list *list)
 {
-	struct opened *o = list->first;
+	struct fake_record *o = list->first;
 
 	list->first = o->next;
 	free(o);
 }
 
-static void empty(struct list *list)
+void fake_empty(struct fake_list *list)
 {
 	while (list->first)
-		drop_first(list);
+		fake_drop_first(list);
 }
 
 /* ---- sockets ---- */
@@ -189,6 +174,7 @@ int socket(int domain, int type, int protocol)
 	f->tx_left = ~0ULL;
 	f->rx_left = ~0ULL;
 	f->no_pause = never_pauses;
+	f->max_payload = RECORD_MAX_PAYLOAD;
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_mutex_init(&f->reader, NULL);
 	pthread_cond_init(&f->go_on, NULL);
@@ -198,13 +184,13 @@ int socket(int domain, int type, int protocol)
 
 int close(int fd)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 
 	if (f) {
 		fakes[fd] = NULL;
-		empty(&f->data);
-		empty(&f->controls);
-		empty(&f->next_epoch);
+		fake_empty(&f->data);
+		fake_empty(&f->controls);
+		fake_empty(&f->next_epoch);
 		free(f->prepend);
 		free(f);
 	}
@@ -213,7 +199,7 @@ int close(int fd)
 
 int bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 	const struct sockaddr_ktls *carrier = (const void *)addr;
 
 	if (!f)
@@ -276,8 +262,6 @@ static int set_tx(struct fake *f, const union ktls_key *key)
 	return 0;
 }
 
-static void take_early(struct fake *f);
-
 static int set_rx(struct fake *f, const union ktls_key *key)
 {
 	if (f->has_rx && !f->rx_due)
@@ -290,7 +274,7 @@ static int set_rx(struct fake *f, const union ktls_key *key)
 	f->has_rx = true;
 	f->rx_due = false;
 	f->counts.rx_keys++;
-	take_early(f);
+	fake_take_early(f);
 	return 0;
 }
 
@@ -304,7 +288,7 @@ static int set_key(struct fake *f, int direction, const void *value, socklen_t l
 		return ENOTCONN;
 	if (!cipher_of(&key) || cipher_of(&key)->info_size != len)
 		return EINVAL;
-	if (f->refuse) {
+	if (f->refuse && !(f->takes_rx && direction == TLS_RX)) {
 		f->refuse--;
 		return f->refuse_err;
 	}
@@ -317,6 +301,10 @@ static int set_pause(struct fake *f, int value)
 {
 	if (f->no_pause)
 		return ENOPROTOOPT;
+	if (value && f->refuse_pause) {
+		f->refuse_pause--;
+		return f->pause_err;
+	}
 	f->counts.pauses += value && !f->pause;
 	f->pause = value;
 	pthread_cond_broadcast(&f->go_on);
@@ -353,8 +341,10 @@ static int set_option(struct fake *f, int level, int name, const void *value, so
 {
 	if (level == SOL_TLS && (name == TLS_TX || name == TLS_RX))
 		return set_key(f, name, value, len);
-	if (level == SOL_TLS && name == TLS_TX_MAX_PAYLOAD_LEN)
+	if (level == SOL_TLS && name == TLS_TX_MAX_PAYLOAD_LEN) {
+		f->max_payload = *(const uint16_t *)value;
 		return 0;
+	}
 	if (level == SOL_KTLS && name == KTLS_PAUSE)
 		return set_pause(f, *(const int *)value);
 	if (level == SOL_KTLS && name == KTLS_CONTROL)
@@ -368,7 +358,7 @@ static int set_option(struct fake *f, int level, int name, const void *value, so
 
 int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 	int err;
 
 	if (!f || (level != SOL_TLS && level != SOL_KTLS))
@@ -376,7 +366,17 @@ int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	pthread_mutex_lock(&f->lock);
 	err = set_option(f, level, name, value, len);
 	pthread_mutex_unlock(&f->lock);
-	return err ? (int)fail(err) : 0;
+	return err ? (int)fake_fail(err) : 0;
+}
+
+size_t fake_unread(const struct fake *f)
+{
+	const struct fake_record *o;
+	size_t sum = 0;
+
+	for (o = f->data.first; o; o = o->next)
+		sum += o->len - o->at;
+	return sum;
 }
 
 static void describe(struct fake *f, struct ktls_info *info)
@@ -387,7 +387,8 @@ static void describe(struct fake *f, struct ktls_info *info)
 		      (f->has_rx ? KTLS_F_RX : 0) | (f->rx_due ? KTLS_F_RX_KEY_DUE : 0) |
 		      (f->tx_left < 16 ? KTLS_F_TX_LIMIT : 0) |
 		      (f->rx_left < 16 ? KTLS_F_RX_LIMIT : 0);
-	info->max_payload = RECORD_MAX_PAYLOAD;
+	info->max_payload = f->max_payload;
+	info->rx_queued = (unsigned int)fake_unread(f);
 	info->usable = f->datagrams ? 1200 : 0;
 	info->tx = f->tx_sum;
 	info->rx = f->rx_sum;
@@ -423,7 +424,7 @@ static int get_option(struct fake *f, int level, int name, void *value, socklen_
 
 int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 {
-	struct fake *f = find(fd);
+	struct fake *f = fake_find(fd);
 	int err;
 
 	if (!f || (level != SOL_TLS && level != SOL_KTLS))
@@ -431,570 +432,5 @@ int getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 	pthread_mutex_lock(&f->lock);
 	err = get_option(f, level, name, value, len);
 	pthread_mutex_unlock(&f->lock);
-	return err ? (int)fail(err) : 0;
-}
-
-/* ---- sending ---- */
-
-static bool waits(int fd, int flags)
-{
-	return !(flags & MSG_DONTWAIT) && !(syscall(SYS_fcntl, fd, F_GETFL) & O_NONBLOCK);
-}
-
-static int raw_send(int fd, const uint8_t *at, size_t len)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
-
-	while (len) {
-		n = (ssize_t)syscall(SYS_sendto, fd, at, len, MSG_NOSIGNAL, NULL, 0);
-		if (n < 0 && errno != EAGAIN)
-			return errno;
-		if (n < 0)
-			syscall(SYS_poll, &pfd, 1, -1);
-		else {
-			at += n;
-			len -= (size_t)n;
-		}
-	}
-	return 0;
-}
-
-static void sum(struct ktls_dir_info *info, uint8_t type, size_t len)
-{
-	info->records++;
-	info->bytes += len;
-	info->control_records += type != RECORD_DATA;
-}
-
-static int send_one(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len)
-{
-	static _Thread_local uint8_t record[BUF];
-	ssize_t n = ktls_half_seal(&f->tx, type, data, len, record);
-
-	if (n < 0)
-		return EMSGSIZE;
-	if (type == RECORD_CHANGE_CIPHER_SPEC)
-		f->tx_changed = true;
-	sum(&f->tx_sum, type, len);
-	return raw_send(fd, record, (size_t)n);
-}
-
-/* 0 or an errno; the lock is held. */
-static int wait_to_send(struct fake *f, int fd, uint8_t type, int flags)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-
-	if (!f->has_tx)
-		return ENOKEY;
-	if (type != RECORD_DATA) {
-		if (f->no_room) {
-			f->no_room--;
-			return EAGAIN;
-		}
-		return 0;
-	}
-	f->counts.paused += !!f->pause;
-	while (f->pause) {
-		if (!waits(fd, flags))
-			return EAGAIN;
-		pthread_cond_wait(&f->go_on, &f->lock);
-	}
-	return waits(fd, flags) || syscall(SYS_poll, &pfd, 1, 0) == 1 ? 0 : EAGAIN;
-}
-
-static long fake_send(struct fake *f, int fd, uint8_t type, const uint8_t *data, size_t len, int flags)
-{
-	size_t done = 0, n;
-	int err;
-
-	pthread_mutex_lock(&f->lock);
-	do {
-		err = wait_to_send(f, fd, type, flags);
-		if (err)
-			break;
-		n = len - done < RECORD_MAX_PAYLOAD ? len - done : RECORD_MAX_PAYLOAD;
-		err = send_one(f, fd, type, data + done, n);
-		done += err ? 0 : n;
-	} while (!err && done < len);
-	pthread_mutex_unlock(&f->lock);
-	return done ? (long)done : err ? fail(err) : 0;
-}
-
-ssize_t send(int fd, const void *data, size_t len, int flags)
-{
-	struct fake *f = find(fd);
-
-	return f ? fake_send(f, fd, RECORD_DATA, data, len, flags) :
-	       (ssize_t)syscall(SYS_sendto, fd, data, len, flags, NULL, 0);
-}
-
-ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
-{
-	struct fake *f = find(fd);
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-
-	if (!f)
-		return (ssize_t)syscall(SYS_sendmsg, fd, msg, flags);
-	return fake_send(f, fd, c ? *CMSG_DATA(c) : RECORD_DATA, msg->msg_iov->iov_base,
-			 msg->msg_iov->iov_len, flags);
-}
-
-ssize_t sendfile(int out, int in, off_t *offset, size_t len)
-{
-	static _Thread_local uint8_t buf[65536];
-	struct fake *f = find(out);
-	ssize_t n;
-
-	if (!f)
-		return (ssize_t)syscall(SYS_sendfile, out, in, offset, len);
-	n = pread(in, buf, len < sizeof(buf) ? len : sizeof(buf), *offset);
-	if (n > 0)
-		n = fake_send(f, out, RECORD_DATA, buf, (size_t)n, 0);
-	if (n > 0)
-		*offset += n;
-	return n;
-}
-
-/* ---- receiving ---- */
-
-/* So many raw bytes; what was prepended first. 1: all; 0: the end; -errno. */
-static int raw_recv(struct fake *f, int fd, uint8_t *to, size_t len, int flags)
-{
-	size_t n = f->prepend_len < len ? f->prepend_len : len, done = n;
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	ssize_t got;
-
-	if (n) {
-		memcpy(to, f->prepend, n);
-		f->prepend_len -= n;
-		memmove(f->prepend, f->prepend + n, f->prepend_len);
-	}
-	while (done < len) {
-		got = (ssize_t)syscall(SYS_recvfrom, fd, to + done, len - done,
-				       done ? flags & ~MSG_DONTWAIT : flags, NULL, NULL);
-		if (!got)
-			return 0;
-		if (got < 0 && errno == EAGAIN && done)
-			syscall(SYS_poll, &pfd, 1, -1);
-		else if (got < 0)
-			return -errno;
-		else
-			done += (size_t)got;
-	}
-	return 1;
-}
-
-/* Does a KeyUpdate begin here? Messages are followed from record to record. */
-static bool updates_key(struct fake *f, const uint8_t *data, size_t len)
-{
-	bool found = false;
-	size_t n;
-
-	while (len) {
-		if (f->message_left) {
-			n = len < f->message_left ? len : f->message_left;
-			f->message_left -= n;
-		} else {
-			if (len < 4)
-				return found;
-			found = found || data[0] == KEY_UPDATE;
-			f->message_left = (size_t)data[1] << 16 | (size_t)data[2] << 8 | data[3];
-			n = 4;
-		}
-		data += n;
-		len -= n;
-	}
-	return found;
-}
-
-static void deliver(struct fake *f, uint8_t type, const uint8_t *data, size_t len, bool is_new)
-{
-	bool tls13 = f->rx.version == TLS_1_3_VERSION;
-
-	sum(&f->rx_sum, type, len);
-	if ((type == RECORD_CHANGE_CIPHER_SPEC && is_new) ||
-	    (tls13 && type == RECORD_HANDSHAKE && updates_key(f, data, len)))
-		f->rx_due = true;
-	add(type != RECORD_DATA && f->mode == KTLS_CONTROL_QUEUE ? &f->controls : &f->data, type,
-	    data, len);
-}
-
-static void take_datagram(struct fake *f, const uint8_t *at, size_t left)
-{
-	uint8_t out[BUF], type;
-	struct dtls_record r;
-	ssize_t n;
-
-	for (; ktls_dtls_record(at, left, &r); at += r.len, left -= r.len) {
-		uint64_t epoch = r.seq >> DTLS_SEQ_BITS, now = f->rx.seq >> DTLS_SEQ_BITS;
-
-		if (epoch > now) {
-			add(&f->next_epoch, 0, at, r.len);
-			continue;
-		}
-		if (epoch == now)
-			n = ktls_half_open(&f->rx, at, r.len, &type, out);
-		else if (f->has_before && epoch == f->rx_before.seq >> DTLS_SEQ_BITS)
-			n = ktls_half_open(&f->rx_before, at, r.len, &type, out);
-		else
-			n = -1;
-		/* What comes once more under the key before changes nothing. */
-		if (n >= 0)
-			deliver(f, type, out, (size_t)n, epoch == now);
-	}
-}
-
-static void take_early(struct fake *f)
-{
-	struct list early = f->next_epoch;
-
-	f->next_epoch = (struct list){ 0 };
-	for (; early.first; drop_first(&early))
-		take_datagram(f, early.first->data, early.first->len);
-}
-
-static bool awaits_key(struct fake *f)
-{
-	bool ret;
-
-	pthread_mutex_lock(&f->lock);
-	ret = f->rx_due;
-	pthread_mutex_unlock(&f->lock);
-	return ret;
-}
-
-/* Opens another record: 1, 0 at the end, -errno. */
-static int read_record(struct fake *f, int fd, int flags)
-{
-	static _Thread_local uint8_t record[BUF], out[BUF];
-	uint8_t type;
-	ssize_t n;
-	int ret;
-
-	if (f->datagrams) {
-		n = f->prepend_len ? (ssize_t)f->prepend_len :
-		    (ssize_t)syscall(SYS_recvfrom, fd, record, sizeof(record), flags, NULL, NULL);
-		if (n < 0)
-			return -errno;
-		pthread_mutex_lock(&f->lock);
-		take_datagram(f, f->prepend_len ? f->prepend : record, (size_t)n);
-		f->prepend_len = 0;
-		pthread_mutex_unlock(&f->lock);
-		return 1;
-	}
-	if (awaits_key(f))
-		return -EKEYEXPIRED;
-	if (f->rx_err)
-		return f->rx_err;
-	ret = raw_recv(f, fd, record, FLOW_HEADER, flags);
-	if (ret <= 0)
-		return ret;
-	ret = raw_recv(f, fd, record + FLOW_HEADER, record_body_len(record), 0);
-	if (ret <= 0)
-		return ret;
-	pthread_mutex_lock(&f->lock);
-	n = ktls_half_open(&f->rx, record, FLOW_HEADER + record_body_len(record), &type, out);
-	if (n >= 0)
-		deliver(f, type, out, (size_t)n, true);
-	pthread_mutex_unlock(&f->lock);
-	f->rx_err = n < 0 ? -EBADMSG : 0;
-	return n < 0 ? f->rx_err : 1;
-}
-
-void fake_read_ahead(int fd, int records)
-{
-	struct fake *f = find(fd);
-
-	pthread_mutex_lock(&f->reader);
-	while (records--)
-		(void)read_record(f, fd, 0);
-	pthread_mutex_unlock(&f->reader);
-}
-
-static size_t scatter(struct msghdr *msg, const uint8_t *data, size_t len)
-{
-	size_t i, n, done = 0;
-
-	for (i = 0; i < msg->msg_iovlen && done < len; i++) {
-		n = len - done < msg->msg_iov[i].iov_len ? len - done : msg->msg_iov[i].iov_len;
-		memcpy(msg->msg_iov[i].iov_base, data + done, n);
-		done += n;
-	}
-	return done;
-}
-
-static ssize_t give(struct fake *f, struct list *list, struct msghdr *msg, bool peek)
-{
-	struct opened *o = list->first;
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	size_t n = scatter(msg, o->data + o->at, o->len - o->at);
-
-	if (c) {
-		c->cmsg_level = SOL_TLS;
-		c->cmsg_type = TLS_GET_RECORD_TYPE;
-		c->cmsg_len = CMSG_LEN(1);
-		*CMSG_DATA(c) = o->type;
-		msg->msg_controllen = CMSG_LEN(1);
-	}
-	msg->msg_flags = 0;
-	if (peek)
-		return (ssize_t)n;
-	o->at += n;
-	if (o->at == o->len || f->datagrams || list == &f->controls) {
-		msg->msg_flags = MSG_EOR;
-		drop_first(list);
-	}
-	return (ssize_t)n;
-}
-
-void fake_full(int fd, size_t bytes)
-{
-	struct fake *f = find(fd);
-
-	pthread_mutex_lock(&f->lock);
-	f->full = bytes;
-	pthread_mutex_unlock(&f->lock);
-}
-
-void fake_on_nothing(int fd, void (*hook)(void))
-{
-	struct fake *f = find(fd);
-
-	pthread_mutex_lock(&f->lock);
-	f->on_nothing = hook;
-	pthread_mutex_unlock(&f->lock);
-}
-
-static void found_nothing(struct fake *f)
-{
-	void (*hook)(void);
-
-	pthread_mutex_lock(&f->lock);
-	hook = f->on_nothing;
-	f->on_nothing = NULL;
-	pthread_mutex_unlock(&f->lock);
-	if (hook)
-		hook();
-}
-
-static bool is_full(struct fake *f)
-{
-	const struct opened *o;
-	size_t unread = 0;
-
-	pthread_mutex_lock(&f->lock);
-	for (o = f->data.first; o; o = o->next)
-		unread += o->len - o->at;
-	pthread_mutex_unlock(&f->lock);
-	return f->full && unread > f->full;
-}
-
-static ssize_t fake_recv(struct fake *f, int fd, struct msghdr *msg, int flags)
-{
-	struct list *list = flags & MSG_ERRQUEUE ? &f->controls : &f->data;
-	ssize_t n;
-	int ret = 1;
-
-	pthread_mutex_lock(&f->reader);
-	if (flags & MSG_ERRQUEUE)
-		flags |= MSG_DONTWAIT;
-	while (!list->first && ret == 1) {
-		ret = is_full(f) ? -EAGAIN : read_record(f, fd, flags & MSG_DONTWAIT);
-		/* Plain readers do not see that a key is due. */
-		if (ret == -EKEYEXPIRED && f->mode == KTLS_CONTROL_QUEUE)
-			ret = -EAGAIN;
-		if (f->datagrams && ret == -EAGAIN && awaits_key(f))
-			ret = -EKEYEXPIRED;
-	}
-	/* The end is for who reads data. */
-	if (flags & MSG_ERRQUEUE && ret != 1)
-		ret = -EAGAIN;
-	pthread_mutex_lock(&f->lock);
-	msg->msg_controllen = list->first ? msg->msg_controllen : 0;
-	n = list->first ? give(f, list, msg, flags & MSG_PEEK) : ret;
-	pthread_mutex_unlock(&f->lock);
-	pthread_mutex_unlock(&f->reader);
-	if (n == -EAGAIN && !(flags & MSG_ERRQUEUE))
-		found_nothing(f);
-	return n < 0 ? fail((int)-n) : n;
-}
-
-ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
-{
-	struct fake *f = find(fd);
-
-	return f ? fake_recv(f, fd, msg, flags) : (ssize_t)syscall(SYS_recvmsg, fd, msg, flags);
-}
-
-/* A plain reader, as read(2) is. */
-ssize_t recv(int fd, void *data, size_t len, int flags)
-{
-	struct iovec iov = { .iov_base = data, .iov_len = len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct fake *f = find(fd);
-
-	return f ? fake_recv(f, fd, &msg, flags) :
-	       (ssize_t)syscall(SYS_recvfrom, fd, data, len, flags, NULL, NULL);
-}
-
-/* ---- splice: both ends are looked at first, as nobody here waits for either ---- */
-
-#define SPLICED		4096	/* PIPE_BUF: a pipe that can be written takes it whole */
-
-static bool is_ready(int fd, short events)
-{
-	struct pollfd pfd = { .fd = fd, .events = events };
-
-	return syscall(SYS_poll, &pfd, 1, 0) == 1;
-}
-
-/* The bytes of the data record at the head, up to SPLICED of them; 0: the end; -errno. */
-static ssize_t peek_data(struct fake *f, int fd, uint8_t *data)
-{
-	union { char buf[CMSG_SPACE(1)]; struct cmsghdr align; } control;
-	struct iovec iov = { .iov_base = data, .iov_len = SPLICED };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control),
-	};
-	ssize_t n = fake_recv(f, fd, &msg, MSG_PEEK | MSG_DONTWAIT);
-	uint8_t type = msg.msg_controllen ? *CMSG_DATA(&control.align) : RECORD_DATA;
-
-	if (n < 0)
-		return -errno;
-	if (n > 0 && type == RECORD_ALERT && data[1] == 0)
-		return 0;
-	return n > 0 && type != RECORD_DATA ? -EINVAL : n;
-}
-
-static ssize_t splice_from(struct fake *f, int fd, int out)
-{
-	struct iovec iov;
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	uint8_t data[SPLICED];
-	ssize_t n;
-
-	if (!is_ready(out, POLLOUT))
-		return fail(EAGAIN);
-	n = peek_data(f, fd, data);
-	if (n < 0)
-		return fail((int)-n);
-	iov = (struct iovec){ .iov_base = data, .iov_len = (size_t)n };
-	if (n)
-		(void)fake_recv(f, fd, &msg, MSG_DONTWAIT);
-	return n ? write(out, data, (size_t)n) : 0;
-}
-
-static ssize_t splice_to(struct fake *f, int fd, int in)
-{
-	uint8_t data[SPLICED];
-	ssize_t n;
-	int err;
-
-	if (!is_ready(in, POLLIN))
-		return fail(EAGAIN);
-	pthread_mutex_lock(&f->lock);
-	err = wait_to_send(f, fd, RECORD_DATA, MSG_DONTWAIT);
-	pthread_mutex_unlock(&f->lock);
-	if (err)
-		return fail(err);
-	n = read(in, data, sizeof(data));
-	return n > 0 ? fake_send(f, fd, RECORD_DATA, data, (size_t)n, 0) : n;
-}
-
-ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t len,
-	       unsigned int flags)
-{
-	struct fake *from = find(in), *to = find(out);
-
-	if (from)
-		return splice_from(from, in, out);
-	if (to)
-		return splice_to(to, out, in);
-	return (ssize_t)syscall(SYS_splice, in, in_offset, out, out_offset, len, flags);
-}
-
-/* ---- waiting ---- */
-
-#define SLICE_MS	2	/* between two looks at what no descriptor tells */
-#define POLLED		8
-
-/* What the socket says, where its carrier says that. */
-static short events_of(struct fake *f, short events, short carrier)
-{
-	bool waits_for_key = f->rx_due && !f->datagrams;
-	short got = carrier;
-
-	if (f->pause)
-		got &= ~POLLOUT;
-	if (waits_for_key)
-		got &= ~POLLIN;
-	if (f->data.first)
-		got |= POLLIN;
-	/* What is not opened yet may be for the queue. */
-	if (f->limit_is_news || f->controls.first || (f->mode == KTLS_CONTROL_QUEUE && !waits_for_key &&
-				  (carrier & (POLLIN | POLLRDHUP)) == POLLIN))
-		got |= POLLPRI;
-	return got & (events | POLLERR | POLLHUP | POLLNVAL);
-}
-
-static int look(struct pollfd *pfds, nfds_t n)
-{
-	struct pollfd all[POLLED];
-	struct fake *f;
-	int count = 0;
-	nfds_t i;
-
-	for (i = 0; i < n; i++) {
-		all[i] = pfds[i];
-		if (find(pfds[i].fd))
-			all[i].events = POLLIN | POLLOUT | POLLRDHUP;
-	}
-	if (syscall(SYS_poll, all, n, 0) < 0)
-		return -1;
-	for (i = 0; i < n; i++) {
-		f = find(pfds[i].fd);
-		if (f)
-			pthread_mutex_lock(&f->lock);
-		pfds[i].revents = f ? events_of(f, pfds[i].events, all[i].revents) : all[i].revents;
-		if (f)
-			pthread_mutex_unlock(&f->lock);
-		count += !!pfds[i].revents;
-	}
-	return count;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-int poll(struct pollfd *pfds, nfds_t n, int timeout)
-{
-	int64_t end = now_ms() + timeout, left;
-	struct pollfd others[POLLED];
-	bool any = false;
-	nfds_t i;
-	int ret;
-
-	for (i = 0; i < n && n <= POLLED; i++) {
-		any = any || find(pfds[i].fd);
-		others[i] = pfds[i];
-		if (find(pfds[i].fd))
-			others[i].fd = -1;
-	}
-	if (!any)
-		return (int)syscall(SYS_poll, pfds, n, timeout);
-	while (!(ret = look(pfds, n))) {
-		left = timeout < 0 ? SLICE_MS : end - now_ms();
-		if (left <= 0)
-			return 0;
-		if (syscall(SYS_poll, others, n, left < SLICE_MS ? (int)left : SLICE_MS) < 0)
-			return -1;
-	}
-	return ret;
+	return err ? (int)fake_fail(err) : 0;
 }

@@ -20,14 +20,21 @@ struct fake_counts {
 	unsigned int pauses;
 	unsigned int paused;		/* calls that sent data meanwhile, and had to wait */
 	int is_paused;
+	unsigned int polls;
 	uint64_t tx_seq, rx_seq;
 };
 
 struct fake_counts fake_counts(int fd);
 /* The next so many control records find no room: EAGAIN. */
 void fake_no_room(int fd, int times);
+/* So many control records behind the next few fail with this error. */
+void fake_fail_records(int fd, int behind, int times, int err);
+/* So many KTLS_PAUSE that set it fail with this error. */
+void fake_refuse_pause(int fd, int times, int err);
 /* The next so many TLS_TX or TLS_RX fail with this error. */
 void fake_refuse_keys(int fd, int times, int err);
+/* Likewise TLS_TX alone. */
+void fake_refuse_tx(int fd, int times, int err);
 /* Likewise the first TLS_RX of any socket; 0: no longer. */
 void fake_refuse_first(int err);
 /* A kernel without KTLS_PAUSE, or with it again; fd -1: for sockets to come. */

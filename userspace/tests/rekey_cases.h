@@ -6,4 +6,8 @@
 /* Prints TAP; can: KTLS_CAN_*. What main returns. */
 int rekey_cases(unsigned int can);
 
+/* The parts of it that are files of their own. */
+void rekey_tls13_cases(void);
+void rekey_thread_cases(int tls13);
+
 #endif
