@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #define LENGTH	300000
+#define SILENT		5	/* seconds after which no more is to come */
 #define PIECE	1000	/* of a datagram */
 
 /* What is sent, from where the last call stopped. */
@@ -201,7 +202,7 @@ static size_t arrived(struct __test_metadata *_metadata, int other)
 	uint8_t type;
 	ssize_t n;
 
-	time_limit(other, TIME_LIMIT / 2);
+	time_limit(other, SILENT);
 	while ((n = recv_type(other, got, sizeof(got), 0, &type)) > 0) {
 		EXPECT_TRUE(filled(got, n, total));
 		total += n;
