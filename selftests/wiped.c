@@ -180,8 +180,6 @@ static void open_stream(struct __test_metadata *_metadata, struct stream *s, uin
 	ASSERT_EQ(0, tcp_pair(AF_INET, fds));
 	s->from = tls_attach(fds[0]);
 	s->to = tls_attach(fds[1]);
-	close(fds[0]);
-	close(fds[1]);
 	keys_make(&s->like, cipher, 1);
 	ASSERT_EQ(0, set_key_of_two(s->to, TLS_RX, s->from, &s->like));
 }
