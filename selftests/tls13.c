@@ -482,13 +482,13 @@ static void read_polled(struct __test_metadata *_metadata, int fd, struct peer *
 }
 
 /* More than the worker may open ahead: every part of it is announced. */
-TEST_F(tls13, polled_to_the_end)
+TEST_F_TIMEOUT(tls13, polled_to_the_end, 120)
 {
 	read_polled(_metadata, self->fd, &self->peer, 20000, 1000000);
 }
 
 /* Records that do not fit the carrier. */
-TEST_F(tls13, polled_bit_by_bit)
+TEST_F_TIMEOUT(tls13, polled_bit_by_bit, 120)
 {
 	read_polled(_metadata, self->fd, &self->peer, 1, 40000);
 }
@@ -524,7 +524,7 @@ static int send_more_than_fits(int fd, struct peer *peer, size_t len)
 }
 
 /* Whenever it looks, there is something: a record that is there, or the rest of one. */
-TEST_F(tls13, poller_beside_a_reader)
+TEST_F_TIMEOUT(tls13, poller_beside_a_reader, 120)
 {
 	struct late_poller late = { .fd = self->fd };
 	const size_t len = 4000;
