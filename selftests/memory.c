@@ -301,9 +301,12 @@ static bool make_group(void)
 	       write_text(GROUPS "/cgroup.subtree_control", "+memory") && !mkdir(GROUP, 0700);
 }
 
+#define FLUSHED		3	/* seconds after which the kernel has summed up what it counted */
+
 /* Bytes of the kernel's that the group pays for, those of carriers apart. */
 static long charged(void)
 {
+	sleep(FLUSHED);
 	return proc_counter(GROUP "/memory.stat", "kernel");
 }
 
