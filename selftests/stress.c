@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Many connections, one after the other and at once: everything is given back.
- * timeout=240
+ * timeout=600
  */
 #include "kselftest_harness.h"
 #include "ktls_test.h"

@@ -201,20 +201,6 @@ static void check_ignored(void)
 
 /* ---- calls that wait ---- */
 
-static void note_alarm(int signal)
-{
-	(void)signal;
-}
-
-static void set_alarm(int ms)
-{
-	struct itimerval t = { { 0, ms * 1000 }, { 0, ms * 1000 } };
-	struct sigaction action = { .sa_handler = note_alarm };
-
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &t, NULL);
-}
-
 static void check_waiting(void)
 {
 	struct timeval limit = { .tv_usec = 100000 }, none = { 0 };
@@ -234,10 +220,10 @@ static void check_waiting(void)
 	ok(ret == -EAGAIN && ktls_now_ms() - before < 5000, "waiting: SO_SNDTIMEO, too: %d", ret);
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof(none));
-	set_alarm(50);
+	shadow_alarm(50);
 	ok(ktls_recv(l.ours, &c, 1, 0) == -EINTR, "waiting: a signal ends it");
 	ok(ktls_send(l.ours, "x", 1, 0) == -EINTR, "waiting: for room, too");
-	set_alarm(0);
+	shadow_alarm(0);
 	shadow_end();
 }
 
@@ -369,7 +355,7 @@ static void check_signals(void)
 	static const struct timespec now;
 	sigset_t set, old;
 
-	signal(SIGUSR1, note_alarm);
+	signal(SIGUSR1, shadow_note_signal);
 	shadow_begin(1, 0);
 	ok(!ktls_keep(l.ours), "signals: kept");
 	sigemptyset(&set);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 
 #include <openssl/err.h>
 
@@ -40,4 +42,18 @@ void shadow_move(int rounds)
 			;
 		peer_flush(&l->peer, peer_output(&l->peer));
 	}
+}
+
+void shadow_note_signal(int signal)
+{
+	(void)signal;
+}
+
+void shadow_alarm(int ms)
+{
+	struct itimerval t = { { 0, ms * 1000 }, { 0, ms * 1000 } };
+	struct sigaction action = { .sa_handler = shadow_note_signal };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &t, NULL);
 }

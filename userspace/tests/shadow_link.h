@@ -13,4 +13,9 @@ void shadow_end(void);
 /* Either side takes what the other has sent, so many times. */
 void shadow_move(int rounds);
 
+/* A handler that does nothing: the call that the signal ends says so. */
+void shadow_note_signal(int signal);
+/* A signal that ends calls that wait, every so often; 0: no more. */
+void shadow_alarm(int ms);
+
 #endif

@@ -111,20 +111,6 @@ static void *receive_one(void *arg)
 	return arg;
 }
 
-static void note_alarm(int signal)
-{
-	(void)signal;
-}
-
-static void set_alarm(int ms)
-{
-	struct itimerval t = { { 0, ms * 1000 }, { 0, ms * 1000 } };
-	struct sigaction action = { .sa_handler = note_alarm };
-
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &t, NULL);
-}
-
 /* Another thread receives, and has the alarm's signal blocked. */
 static void begin_receiving(void)
 {
@@ -168,11 +154,11 @@ static void check_second_reader(int by_signal)
 	pthread_create(&helper, NULL, help, NULL);
 	setsockopt(ktls_fd(l.ours), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	if (by_signal)
-		set_alarm(100);
+		shadow_alarm(100);
 	before = ktls_now_ms();
 	n = ktls_recv(l.ours, &c, 1, 0);
 	before = ktls_now_ms() - before;
-	set_alarm(0);
+	shadow_alarm(0);
 	ok(n == (by_signal ? -EINTR : -EAGAIN) && before < 2500,
 	   "a second reader: %s ends its waiting: %zd after %d ms", what, n, (int)before);
 	ok(ktls_recv(l.ours, &c, 1, MSG_DONTWAIT) == -EAGAIN, "a second reader: need not wait");
