@@ -271,11 +271,13 @@ TEST_F(datagram, too_much_on_the_carrier)
 	ASSERT_EQ(0, setsockopt(self->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)));
 	ASSERT_EQ(0, tls_bind(self->fd, self->carrier));
 	ASSERT_EQ(0, tls_key(self->fd, TLS_RX, &rx));
-	ASSERT_EQ(0, get_info(self->fd, &info));
+	time_limit(self->fd, TIME_LIMIT);
+	/* Some may not have come to the carrier yet, on a busy machine. */
+	for (i = 0; !get_info(self->fd, &info) && i + info.rx_overflows < 50; i++)
+		ASSERT_EQ(1000, recv(self->fd, payload, 2000, 0));
+	EXPECT_EQ(50, i + info.rx_overflows);
 	EXPECT_LT(0, info.rx_overflows);
-	EXPECT_GT(50, info.rx_overflows);
-	for (i = info.rx_overflows; i < 50; i++)
-		ASSERT_EQ(1000, recv(self->fd, payload, 2000, MSG_DONTWAIT));
+	EXPECT_LT(0, i);
 }
 
 /* What the carrier has to tell its own readers stays there when it is emptied. */

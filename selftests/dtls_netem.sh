@@ -3,6 +3,7 @@
 #
 # DTLS over bad paths: two network namespaces, a router between them, netem on the links.
 # Whatever comes is what was sent, and comes once; what does not come netem has dropped.
+# timeout=180, one kernel is enough
 here=$(cd "$(dirname "$0")" && pwd)
 
 # The namespaces and the size of queues are there before the test and gone after it.

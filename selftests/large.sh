@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# 256 MiB each way: ktls serve to curl, openssl s_client to ktls listen. timeout=1500
+# 256 MiB each way: ktls serve to curl, openssl s_client to ktls listen. timeout=1500,
+# one kernel is enough
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -3,7 +3,8 @@
 #
 #	cli_dtls.sh [BUILD]
 #
-# The command over DTLS: with itself, OpenSSL and GnuTLS, and a relay. timeout=240
+# The command over DTLS: with itself, OpenSSL and GnuTLS, and a relay. timeout=240,
+# one kernel is enough
 # shellcheck source-path=SCRIPTDIR source=cli-lib.sh
 . "$(dirname "$0")/cli-lib.sh"
 

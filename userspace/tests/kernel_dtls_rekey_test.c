@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Renegotiation of DTLS over the kernel. timeout=300 */
+/* Renegotiation of DTLS over the kernel. timeout=300, one kernel is enough */
 #include "dtls_rekey_cases.h"
 #include "ktls.h"
 #include "tap.h"

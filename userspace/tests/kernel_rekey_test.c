@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Rekeying over the kernel, with OpenSSL as the peer. timeout=500 */
+/* Rekeying over the kernel, with OpenSSL as the peer. timeout=500, one kernel is enough */
 #include "ktls.h"
 #include "rekey_cases.h"
 #include "tap.h"
