@@ -118,37 +118,29 @@ static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 	return ret;
 }
 
-/*
- * From memory that others may look at, or even write to, too. The opened record or ERR_PTR;
- * @skb stays.
- */
+/* From memory that others look at, too. The opened record or ERR_PTR; @skb stays. */
 static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
 				 const struct ktls_header *header)
 {
 	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
+	size_t len = header->payload_len + KTLS_TAG_LEN;
 	struct sk_buff *opened;
 	u8 nonce[KTLS_SEQ_LEN];
 	int ret;
 
-	/* A cipher may visit what it authenticates a second time to decrypt it. */
-	if ((skb_has_frag_list(skb) || skb_has_shared_frag(skb) ||
-	     skb_shinfo(skb)->nr_frags >= KTLS_SRC_MAX) && skb_linearize(skb))
-		return ERR_PTR(-ENOMEM);
 	/* There is always room for the tag: no entry is empty. */
-	opened = alloc_skb(header->payload_len + KTLS_TAG_LEN, GFP_KERNEL_ACCOUNT);
+	opened = alloc_skb(len, GFP_KERNEL_ACCOUNT);
 	if (!opened)
 		return ERR_PTR(-ENOMEM);
 	skb_set_owner_r(opened, &ks->sk);
 	skb_put(opened, header->payload_len);
 
 	read_nonce(key, skb, nonce);
-	ret = skb_to_sgvec_nomark(skb, key->src + 1, prefix, header->payload_len + KTLS_TAG_LEN);
-	if (ret > 0) {
-		key->src_count = ret;
-		key->dst_count = 1;
-		sg_set_buf(&key->dst[1], opened->data, header->payload_len + KTLS_TAG_LEN);
-		ret = ktls_crypto_open(key, header->seq, nonce, header, false);
-	}
+	sg_set_buf(&key->src[1], skb->data + prefix, len);
+	sg_set_buf(&key->dst[1], opened->data, len);
+	key->src_count = 1;
+	key->dst_count = 1;
+	ret = ktls_crypto_open(key, header->seq, nonce, header, false);
 	if (ret) {
 		kfree_skb(opened);
 		return ERR_PTR(ret);
@@ -156,14 +148,20 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	return opened;
 }
 
-/* Decrypts a record; the opened record or ERR_PTR. */
+/*
+ * Decrypts a record; the opened record or ERR_PTR. Pages may be somebody else's, who writes to them
+ * still (what was spliced to UDP on this machine), and a cipher may visit what it has authenticated
+ * a second time to decrypt it: only a copy of them is opened.
+ */
 static struct sk_buff *open_record(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
 				   const struct ktls_header *header)
 {
 	struct sk_buff *opened;
 	int ret;
 
-	if (!skb_is_nonlinear(skb) && !skb_cloned(skb)) {
+	if (skb_linearize(skb)) {
+		opened = ERR_PTR(-ENOMEM);
+	} else if (!skb_cloned(skb)) {
 		ret = open_in_place(key, skb, header);
 		if (!ret)
 			return skb;

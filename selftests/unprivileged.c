@@ -13,7 +13,7 @@
 
 #define NOBODY	65534
 
-FIXTURE(unprivileged) { int fd; struct peer peer; int plain[2]; };
+FIXTURE(unprivileged) { int fd; struct peer peer; int plain[2]; int udp[2]; };
 
 static bool write_file(const char *path, const char *text)
 {
@@ -30,6 +30,7 @@ FIXTURE_SETUP(unprivileged)
 	ONLY_KTLS();
 	ASSERT_EQ(0, tls_and_peer(AF_INET, TLS_CIPHER_AES_GCM_128, &self->fd, &self->peer));
 	ASSERT_EQ(0, tcp_pair(AF_INET, self->plain));
+	ASSERT_EQ(0, udp_pair(AF_INET, self->udp));
 	ASSERT_EQ(0, setresgid(NOBODY, NOBODY, NOBODY));
 	ASSERT_EQ(0, setresuid(NOBODY, NOBODY, NOBODY));
 	/* To write to its own files below. */
@@ -47,6 +48,8 @@ FIXTURE_TEARDOWN(unprivileged)
 	peer_close(&self->peer);
 	close(self->plain[0]);
 	close(self->plain[1]);
+	close(self->udp[0]);
+	close(self->udp[1]);
 }
 
 static bool shows_key(int fd)
@@ -110,28 +113,42 @@ TEST_F(unprivileged, given_socket)
 }
 
 /* Whose TLS it is does not change whose connection it is. */
-TEST_F(unprivileged, given_carrier)
+static void expect_no_more(struct __test_metadata *_metadata, int type, int fds[2],
+			   struct keys *keys)
 {
-	int fd = socket(AF_KTLS, SOCK_STREAM, 0);
-	struct keys keys;
+	int fd = socket(AF_KTLS, type, 0);
 	char got[100];
 
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, tls_bind(fd, self->plain[0]));
-	keys_make(&keys, TLS_CIPHER_AES_GCM_128, 1);
-	ASSERT_EQ(0, tls_key(fd, TLS_TX, &keys));
+	ASSERT_EQ(0, tls_bind(fd, fds[0]));
+	ASSERT_EQ(0, tls_key(fd, TLS_TX, keys));
 	EXPECT_TRUE(shows_key(fd));
 	EXPECT_EQ(-EPERM, set_int(fd, SO_SNDBUFFORCE, 1 << 24));
 	/* Refused, or, on Linux 6.1, not for the carrier. */
 	set_int(fd, SO_MARK, 1);
 	set_int(fd, SO_PRIORITY, 7);
-	EXPECT_EQ(0, get_int(self->plain[0], SO_MARK));
-	EXPECT_EQ(0, get_int(self->plain[0], SO_PRIORITY));
+	EXPECT_EQ(0, get_int(fds[0], SO_MARK));
+	EXPECT_EQ(0, get_int(fds[0], SO_PRIORITY));
 	EXPECT_EQ(1, proc_counter("/proc/net/ktls_stat", "KtlsCurrBound"));
 	ASSERT_EQ(4, send(fd, "data", 4, 0));
-	EXPECT_EQ(4 + (ssize_t)record_overhead(&keys),
-		  recv(self->plain[1], got, sizeof(got), 0));
+	EXPECT_EQ(4 + (ssize_t)record_overhead(keys), recv(fds[1], got, sizeof(got), 0));
 	close(fd);
+}
+
+TEST_F(unprivileged, given_carrier)
+{
+	struct keys keys;
+
+	keys_make(&keys, TLS_CIPHER_AES_GCM_128, 1);
+	expect_no_more(_metadata, SOCK_STREAM, self->plain, &keys);
+}
+
+TEST_F(unprivileged, given_datagram_carrier)
+{
+	struct keys keys;
+
+	dtls_keys_make(&keys, TLS_CIPHER_AES_GCM_128, 1);
+	expect_no_more(_metadata, SOCK_DGRAM, self->udp, &keys);
 }
 
 TEST_HARNESS_MAIN
