@@ -58,31 +58,6 @@ both_directions() {
 # It echoes lines.
 echoed() { dial "$1" cat lines && cmp got lines && carried lines; }
 
-nginx_conf() {
-	cat <<-END
-		daemon off;
-		pid nginx.pid;
-		error_log stderr;
-		user root;
-		events {}
-		http {
-			access_log off;
-			client_max_body_size 16m;
-			server {
-				listen $port ssl;
-				ssl_certificate server.pem;
-				ssl_certificate_key server.key;
-				ssl_protocols TLSv1.2;
-				ssl_ciphers ALL;
-				ssl_conf_command Options KTLS;
-				sendfile on;
-				root .;
-				dav_methods PUT;
-			}
-		}
-	END
-}
-
 # What the kernel's own TLS has been given, of either direction.
 own_tls() { awk '/^Tls[TR]xSw/ { sum += $2 } END { print sum + 0 }' /proc/net/tls_stat; }
 
@@ -104,7 +79,8 @@ done
 
 modprobe tls
 given=$(own_tls)
-nginx_conf >nginx.conf
+nginx_conf TLSv1.2 'ssl_ciphers ALL;' 'ssl_conf_command Options KTLS;' 'sendfile on;' \
+	'dav_methods PUT;' 'client_max_body_size 16m;' >nginx.conf
 start_at $port server nginx -p "$work/" -c nginx.conf
 for suite in "${suites[@]}"; do
 	ok "$suite: nginx, $large bytes" fetch "$suite" "$large"

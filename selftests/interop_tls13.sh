@@ -102,26 +102,6 @@ fetch() {	# SUITE
 
 echoed() { dial "$1" cat lines && cmp got lines && carried "$(size_of lines)" "$(size_of lines)"; }
 
-nginx_conf() {
-	cat <<-END
-		daemon off;
-		pid nginx.pid;
-		error_log stderr;
-		user root;
-		events {}
-		http {
-			access_log off;
-			server {
-				listen $port ssl;
-				ssl_certificate server.pem;
-				ssl_certificate_key server.key;
-				ssl_protocols TLSv1.3;
-				root .;
-			}
-		}
-	END
-}
-
 certificate server
 files $size
 head -c 50000 "site/$size" | base64 >lines
@@ -148,7 +128,7 @@ for suite in "${suites[@]}"; do
 	ok "$suite: gnutls-serv" echoed "$suite"
 	stop server
 done
-nginx_conf >nginx.conf
+nginx_conf TLSv1.3 >nginx.conf
 start_at $port server nginx -p "$work/" -c nginx.conf
 ok "nginx" fetch TLS_AES_256_GCM_SHA384
 ok "nginx: quits" stop server QUIT

@@ -75,6 +75,28 @@ ends_with() {
 
 # ---- what is sent, and with which name ----
 
+# nginx_conf VERSION [DIRECTIVE...]: for nginx at $port, of this folder
+nginx_conf() {
+	cat <<-END
+		daemon off;
+		pid nginx.pid;
+		error_log stderr;
+		user root;
+		events {}
+		http {
+			access_log off;
+			server {
+				listen $port ssl;
+				ssl_certificate server.pem;
+				ssl_certificate_key server.key;
+				ssl_protocols $1;
+				root .;
+				${*:2}
+			}
+		}
+	END
+}
+
 # certificate NAME [rsa]: NAME.pem and NAME.key, for localhost, signed by itself
 certificate() {
 	local key=(ec -pkeyopt ec_paramgen_curve:P-256)
