@@ -143,6 +143,7 @@ static void expect_from_peer(struct __test_metadata *_metadata, struct peer *pee
 			     const char *text)
 {
 	ASSERT_EQ(0, peer_send(peer, DATA, text, strlen(text)));
+	ASSERT_EQ(POLLIN, poll_wait(fd, POLLIN));
 	ASSERT_EQ(strlen(text), recv(fd, got, 100, MSG_DONTWAIT | MSG_WAITALL));
 	EXPECT_EQ(0, memcmp(got, text, strlen(text)));
 }
