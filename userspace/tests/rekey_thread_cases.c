@@ -221,7 +221,8 @@ static void check_race(int tls13, int we_serve, enum way way)
 struct plain {
 	struct link *l;
 	int kept;
-	size_t got, wrong;
+	_Atomic size_t got;
+	size_t wrong;
 	ssize_t end;		/* of the last ktls_send */
 	atomic_bool stop, done;
 };

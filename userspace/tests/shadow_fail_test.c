@@ -201,7 +201,7 @@ static void check_after_finished(void)
 static void check_kept_to_end(void)
 {
 	static char big[RECORD_MAX_PAYLOAD];
-	ssize_t n, sum = 0, all = 3 * (ssize_t)sizeof(big) + 100;
+	ssize_t n = -1, sum = 0, all = 3 * (ssize_t)sizeof(big) + 100;
 	int64_t limit;
 	int i;
 
