@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 
 #define LENGTH	300000
-#define SILENT		5	/* seconds after which no more is to come */
 #define PIECE	1000	/* of a datagram */
 
 /* What is sent, from where the last call stopped. */
@@ -195,18 +194,23 @@ static long call_until_it_waits(long (*call)(int fd), int fd)
 	return n;
 }
 
-/* How much came, in order. */
-static size_t arrived(struct __test_metadata *_metadata, int other)
+/* What the socket has taken arrives: all of it, in order, once. */
+static size_t arrived(struct __test_metadata *_metadata, int fd, int other)
 {
+	struct ktls_info info;
 	size_t total = 0;
 	uint8_t type;
 	ssize_t n;
 
-	time_limit(other, SILENT);
-	while ((n = recv_type(other, got, sizeof(got), 0, &type)) > 0) {
+	EXPECT_EQ(0, get_info(fd, &info));
+	time_limit(other, TIME_LIMIT);
+	while (total < info.tx.bytes &&
+	       (n = recv_type(other, got, sizeof(got), 0, &type)) > 0) {
 		EXPECT_TRUE(filled(got, n, total));
 		total += n;
 	}
+	EXPECT_EQ(info.tx.bytes, total);
+	EXPECT_EQ(-EAGAIN, RESULT(recv_type(other, got, sizeof(got), MSG_DONTWAIT, &type)));
 	return total;
 }
 
@@ -238,7 +242,7 @@ TEST_F(blocking, interrupted)
 				;
 		} while (n > 0);
 		EXPECT_EQ(-EINTR, n);
-		EXPECT_EQ(sent, arrived(_metadata, self->other));
+		EXPECT_EQ(sent, arrived(_metadata, self->fd, self->other));
 	} else {
 		WHEN_ASLEEP(kill(us, SIGUSR1));
 		EXPECT_EQ(-EINTR, RESULT(variant->call(self->fd)));
@@ -264,7 +268,7 @@ TEST_F(blocking, killed)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status)) TH_LOG("%x", status);
 	if (variant->writes)
-		EXPECT_LT(0, arrived(_metadata, self->other));
+		EXPECT_LT(0, arrived(_metadata, self->fd, self->other));
 	expect_works(_metadata, self->fd, self->other);
 }
 
