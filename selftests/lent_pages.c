@@ -68,26 +68,36 @@ TEST_F(lent_pages, opened)
 	}
 }
 
-/* What changes until it is read is no record any more, and costs nothing but itself. */
+/*
+ * What changes until it is read is no record any more, and costs nothing but itself. Linux 6.1 may
+ * have copied it before.
+ */
 TEST_F(lent_pages, changed)
 {
 	int file = memfd_create("records", 0);
 	struct ktls_info info;
-	ssize_t len;
+	ssize_t all, len;
 
 	fill(data, 1400, 0);
-	len = dgram_seal(&self->peer, DATA, data, 1400, record);
-	ASSERT_EQ(len, write(file, record, len));
-	ASSERT_TRUE(splice_datagram(self->peer.fd, file, len, 1000));
+	all = dgram_seal(&self->peer, DATA, data, 1400, record);
+	ASSERT_EQ(all, write(file, record, all));
+	ASSERT_TRUE(splice_datagram(self->peer.fd, file, all, 1000));
 	ASSERT_EQ(1, pwrite(file, "\0", 1, 700));
 	ASSERT_EQ(1, pwrite(file, "\1", 1, 701));
 	record[700] = 0;
 	record[701] = 1;
 	ASSERT_EQ(0, dgram_send(&self->peer, DATA, "next", 4));
-	ASSERT_EQ(4, recv(self->fd, payload, sizeof(payload), 0));
+	len = recv(self->fd, payload, sizeof(payload), 0);
 	ASSERT_EQ(0, get_info(self->fd, &info));
-	EXPECT_EQ(1, info.rx_bad_tag);
-	EXPECT_TRUE(file_is(file, record, len));
+	if (len == 1400) {
+		EXPECT_TRUE(filled(payload, 1400, 0));
+		EXPECT_EQ(0, info.rx_bad_tag);
+		len = recv(self->fd, payload, sizeof(payload), 0);
+	} else {
+		EXPECT_EQ(1, info.rx_bad_tag);
+	}
+	EXPECT_EQ(4, len);
+	EXPECT_TRUE(file_is(file, record, all));
 	close(file);
 }
 
