@@ -47,17 +47,19 @@ static int judge_record(const struct ktls_sock *ks, int current_epoch, const u8 
 int ktls_datagram_judge(const struct ktls_sock *ks, const struct sk_buff *skb, u32 offset)
 {
 	int epoch = READ_ONCE(ks->rx.epoch);
-	u8 raw[KTLS_HEADER_MAX];
+	u8 space[KTLS_HEADER_MAX];
+	const u8 *raw;
 	int seen = 0, n;
 
-	if (epoch < 0 || skb->len <= offset || skb_copy_bits(skb, offset, raw, 1) ||
-	    !ktls_record_is_dtls(raw[0]))
+	raw = epoch < 0 ? NULL : skb_header_pointer(skb, offset, 1, space);
+	if (!raw || !ktls_record_is_dtls(raw[0]))
 		return KTLS_FOREIGN;
-	for (n = 0; n < KTLS_JUDGE_MAX && offset + sizeof(raw) <= skb->len; n++) {
-		if (skb_copy_bits(skb, offset, raw, sizeof(raw)))
+	for (n = 0; n < KTLS_JUDGE_MAX; n++) {
+		raw = skb_header_pointer(skb, offset, sizeof(space), space);
+		if (!raw)
 			break;
 		seen |= judge_record(ks, epoch, raw);
-		offset += sizeof(raw) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
+		offset += sizeof(space) + ktls_get_be16(raw + KTLS_HEADER_MAX - 2);
 	}
 	return seen ?: KTLS_OURS;
 }

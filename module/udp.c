@@ -86,16 +86,19 @@ static u32 scope_of(const struct in6_addr *addr, u32 index)
 	return ipv6_addr_type(addr) & IPV6_ADDR_LINKLOCAL ? index : 0;
 }
 
-/* Whose datagram is it, or whose error? RCU. */
+/* Whose is the datagram, or the error, of a connected carrier? RCU. */
+static struct ktls_sock *find_only(struct ktls_port *port)
+{
+	/* Who disconnects the carrier leaves the association alone. */
+	return READ_ONCE(port->sk->sk_state) == TCP_ESTABLISHED ? rcu_dereference(port->only) : NULL;
+}
+
+/* Of another. RCU. */
 static struct ktls_sock *find(struct ktls_port *port, const struct in6_addr *addr, __be16 number,
 			      u32 index)
 {
 	struct ktls_peer peer = { .port = port, .addr = *addr, .number = number };
 
-	/* Who disconnects the carrier leaves the association alone. */
-	if (port->connected)
-		return READ_ONCE(port->sk->sk_state) == TCP_ESTABLISHED ?
-		       rcu_dereference(port->only) : NULL;
 	peer.scope = scope_of(addr, index);
 	return rhashtable_lookup(&peers, &peer, peer_params);
 }
@@ -120,6 +123,8 @@ static struct ktls_sock *find_sender(struct ktls_port *port, struct sk_buff *skb
 {
 	struct in6_addr addr;
 
+	if (port->connected)
+		return find_only(port);
 	if (skb->protocol == htons(ETH_P_IP)) {
 		ipv6_addr_set_v4mapped(ip_hdr(skb)->saddr, &addr);
 		return find(port, &addr, udp_hdr(skb)->source, 0);
@@ -153,6 +158,8 @@ static struct ktls_sock *find_receiver(struct ktls_port *port, const struct sk_b
 {
 	struct in6_addr addr;
 
+	if (port->connected)
+		return find_only(port);
 	if (skb->protocol == htons(ETH_P_IP))
 		ipv6_addr_set_v4mapped(((const struct iphdr *)skb->data)->daddr, &addr);
 	else
@@ -209,7 +216,9 @@ static void write_space(struct sock *csk)
 	rcu_read_lock();
 	READ_ONCE(original_write_space)(csk);
 	port = port_of(csk);
-	if (port && sock_writeable(csk))
+	/* Pairs with that in ktls_udp_wants_room(): who is not seen in the list sees the room. */
+	smp_mb();
+	if (port && !list_empty(&port->waiting) && sock_writeable(csk))
 		wake_waiting(port);
 	rcu_read_unlock();
 }
