@@ -90,7 +90,9 @@ static u32 scope_of(const struct in6_addr *addr, u32 index)
 static struct ktls_sock *find_only(struct ktls_port *port)
 {
 	/* Who disconnects the carrier leaves the association alone. */
-	return READ_ONCE(port->sk->sk_state) == TCP_ESTABLISHED ? rcu_dereference(port->only) : NULL;
+	if (READ_ONCE(port->sk->sk_state) != TCP_ESTABLISHED)
+		return NULL;
+	return rcu_dereference(port->only);
 }
 
 /* Of another. RCU. */
