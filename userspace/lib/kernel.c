@@ -283,10 +283,23 @@ static int end_flight(struct ktls_conn *conn)
 	return 0;
 }
 
+/*
+ * In the middle of a handshake a close_notify ends the peer's direction, too. -EAGAIN, -EINTR: later;
+ * 0: it is over, or will never be.
+ */
+static int end_handshake(struct ktls_conn *conn)
+{
+	int ret = ktls_shadow_is_amid(conn) ? clear_way(conn, 0) : 0;
+
+	return ret == -EAGAIN || ret == -EINTR ? ret : 0;
+}
+
 static int kernel_shutdown(struct ktls_conn *conn)
 {
-	int ret;
+	int ret = end_handshake(conn);
 
+	if (ret)
+		return ret;
 	ktls_send_reply(conn);
 	conn->tx_closed = true;
 	ret = end_flight(conn);

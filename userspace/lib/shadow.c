@@ -448,6 +448,20 @@ int ktls_shadow_close(struct ktls_conn *conn)
 	return ret;
 }
 
+bool ktls_shadow_is_amid(struct ktls_conn *conn)
+{
+	struct ktls_shadow *s = conn->shadow;
+	bool ret;
+
+	if (!s || ktls_shadow_is_dtls(conn))
+		return false;
+	pthread_mutex_lock(&conn->shadow_lock);
+	/* What waits for room, of a flight that has not begun, may be the ClientHello. */
+	ret = s->shaking && (s->under_way || !s->queue.first);
+	pthread_mutex_unlock(&conn->shadow_lock);
+	return ret;
+}
+
 bool ktls_shadow_may_interrupt(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;

@@ -80,6 +80,8 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
  * for that, somebody may have shown what he has not proved.
  */
 int ktls_shadow_refused(struct ktls_conn *conn);
+/* TLS 1.2: a renegotiation that the peer knows of, and that is not done. */
+bool ktls_shadow_is_amid(struct ktls_conn *conn);
 /*
  * Nothing more comes from the peer, or goes there: nor will the answers that somebody waits for.
  * What is half sent is completed.

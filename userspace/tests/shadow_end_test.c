@@ -283,6 +283,54 @@ static void check_held(void)
 	shadow_end();
 }
 
+/* ---- we close, amid a handshake ---- */
+
+static int still_receives(void)
+{
+	char buf[4];
+
+	SSL_write(l.peer.ssl, "more", 4);
+	peer_flush(&l.peer, peer_output(&l.peer));
+	return link_receive(&l, buf, 4) == 4 && !memcmp(buf, "more", 4);
+}
+
+/* A close_notify there would end what the peer still has to send. */
+static void check_shutdown(int we_serve)
+{
+	int again = 0, ret;
+	char c;
+
+	shadow_begin(0, we_serve);
+	shadow_move(2);
+	(void)ktls_rekey(l.ours);
+	while (we_serve && !l.ours->shadow->shaking)
+		shadow_move(1);
+	while ((ret = ktls_shutdown(l.ours)) == -EAGAIN && again++ < 10)
+		shadow_move(1);
+	ok(!ret && again && again < 10 && counts().tx_keys == 2 && counts().rx_keys == 2,
+	   "shutdown: behind the handshake (%d): %s", again, ktls_error(l.ours));
+	ok(peer_receive(&l, &c, 1) == -SSL_ERROR_ZERO_RETURN && still_receives(),
+	   "shutdown: the peer's direction goes on: %s", ktls_error(l.ours));
+	shadow_end();
+}
+
+/* What has not begun, and what does not go on, keeps nobody. */
+static void check_shutdown_alone(void)
+{
+	shadow_begin(0, 0);
+	shadow_move(2);
+	fake_no_room(ktls_fd(l.ours), 1);
+	ok(!ktls_rekey(l.ours) && ktls_rekeying(l.ours) && !ktls_shutdown(l.ours) &&
+	   counts().tx_keys == 1, "shutdown: before the ClientHello: %s", ktls_error(l.ours));
+	shadow_end();
+
+	begin_shaking();
+	ok(ktls_shutdown(l.ours) == -EAGAIN, "shutdown: the peer does nothing");
+	let_time_pass();
+	ok(!ktls_shutdown(l.ours) && is_quiet(), "shutdown: nor in its time: %s", ktls_error(l.ours));
+	shadow_end();
+}
+
 /* ---- who attends ---- */
 
 /* A limit that nobody looks at is news for ever. */
@@ -417,6 +465,9 @@ int main(void)
 	check_many_answers();
 	check_without_pause();
 	check_held();
+	check_shutdown(0);
+	check_shutdown(1);
+	check_shutdown_alone();
 	check_limit_at_end(0);
 	check_limit_at_end(1);
 	check_limits_attended();
