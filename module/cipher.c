@@ -35,11 +35,11 @@ static_assert(TLS_CIPHER_CHACHA20_POLY1305_TAG_SIZE == KTLS_TAG_LEN, "tag");
 static const struct ktls_cipher ciphers[] = {
 	{
 		.id = TLS_CIPHER_AES_GCM_128, .name = "AES-128-GCM", .aead = "gcm(aes)",
-		.explicit_len = 8, .failed_max = 1ULL << 28, .records_max = 23726566,
+		.explicit_len = KTLS_SEQ_LEN, .failed_max = 1ULL << 28, .records_max = 23726566,
 		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_128),
 	}, {
 		.id = TLS_CIPHER_AES_GCM_256, .name = "AES-256-GCM", .aead = "gcm(aes)",
-		.explicit_len = 8, .failed_max = 1ULL << 28, .records_max = 23726566,
+		.explicit_len = KTLS_SEQ_LEN, .failed_max = 1ULL << 28, .records_max = 23726566,
 		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_gcm_256),
 	}, {
 		.id = TLS_CIPHER_CHACHA20_POLY1305, .name = "CHACHA20-POLY1305",
@@ -48,7 +48,7 @@ static const struct ktls_cipher ciphers[] = {
 	}, {
 		/* RFC 3610: the first byte of the iv is the size of the length field less 1. */
 		.id = TLS_CIPHER_AES_CCM_128, .name = "AES-128-CCM", .aead = "ccm(aes)",
-		.explicit_len = 8, .rereads = true, .iv_prefix = 2, .failed_max = 1ULL << 23,
+		.explicit_len = KTLS_SEQ_LEN, .rereads = true, .iv_prefix = 2, .failed_max = 1ULL << 23,
 		.records_max = 1ULL << 23,
 		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_ccm_128),
 	},

@@ -332,8 +332,7 @@ static void count_sealed(struct ktls_sock *ks)
 	trace_ktls_sealed(ks, open->type, open->len, dir->seq);
 	ktls_count(&dir->records, 1);
 	ktls_count(&dir->bytes, open->len);
-	ktls_stats_inc(net, KTLS_STAT_TX_RECORDS);
-	ktls_stats_add(net, KTLS_STAT_TX_BYTES, open->len);
+	ktls_stats_record(net, KTLS_STAT_TX_RECORDS, KTLS_STAT_TX_BYTES, open->len);
 	if (open->spliced_count)
 		ktls_stats_inc(net, KTLS_STAT_TX_SPLICED);
 	if (open->type == KTLS_TYPE_DATA)

@@ -90,7 +90,7 @@ void ktls_crypto_key_free(struct ktls_key *key)
 	kfree_sensitive(key);
 }
 
-static void fill_workspace(struct ktls_key *key, u64 seq, const u8 *explicit_nonce,
+static void fill_workspace(struct ktls_key *key, u64 seq, u64 explicit_nonce,
 			   const struct ktls_header *header)
 {
 	ktls_record_iv(key->format, key->cipher, key->fixed, seq, explicit_nonce, key->iv);
@@ -130,11 +130,9 @@ int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 		     size_t payload_len, bool in_place)
 {
 	struct ktls_header header;
-	u8 number[KTLS_SEQ_LEN];
 
-	ktls_put_be64(number, explicit_nonce);
 	ktls_record_outer(key->format, type, payload_len, &header);
-	fill_workspace(key, seq, number, &header);
+	fill_workspace(key, seq, explicit_nonce, &header);
 	return crypt(key, payload_len + ktls_record_trailer_len(key->format), in_place,
 		     crypto_aead_encrypt);
 }
@@ -144,14 +142,14 @@ int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
  * @key: its src (unless @in_place) holds ciphertext and tag, its dst the room for the
  *	plaintext and trailer (@in_place: ciphertext and tag), from entry 1 on; counted
  * @seq: the record's sequence number
- * @explicit_nonce: ktls_record_explicit_len() bytes off the wire
+ * @explicit_nonce: likewise, off the wire
  * @header: the record's header
  * @in_place: dst holds the ciphertext too
  *
  * Context: process, may sleep; the caller holds the lock of the key's direction.
  * Return: 0; -EBADMSG: the tag is wrong; else -errno of the crypto API.
  */
-int ktls_crypto_open(struct ktls_key *key, u64 seq, const u8 *explicit_nonce,
+int ktls_crypto_open(struct ktls_key *key, u64 seq, u64 explicit_nonce,
 		     const struct ktls_header *header, bool in_place)
 {
 	fill_workspace(key, seq, explicit_nonce, header);

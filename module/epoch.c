@@ -94,23 +94,15 @@ static struct sk_buff *take_record(struct ktls_sock *ks, u32 len)
 	return record;
 }
 
-static int read_nonce(const struct ktls_key *key, const struct sk_buff *skb, u8 *nonce)
-{
-	return skb_copy_bits(skb, key->format->header_len, nonce,
-			     ktls_record_explicit_len(key->format, key->cipher));
-}
-
 static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 			 const struct ktls_header *header)
 {
 	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
-	u8 nonce[KTLS_SEQ_LEN];
 	int ret;
 
-	read_nonce(key, skb, nonce);
 	key->dst_count = 1;
 	sg_set_buf(&key->dst[1], skb->data + prefix, header->payload_len + KTLS_TAG_LEN);
-	ret = ktls_crypto_open(key, header->seq, nonce, header, true);
+	ret = ktls_crypto_open(key, header->seq, header->nonce, header, true);
 	if (!ret) {
 		__skb_pull(skb, prefix);
 		__skb_trim(skb, header->payload_len);
@@ -125,7 +117,6 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	u32 prefix = ktls_record_prefix_len(key->format, key->cipher);
 	size_t len = header->payload_len + KTLS_TAG_LEN;
 	struct sk_buff *opened;
-	u8 nonce[KTLS_SEQ_LEN];
 	int ret;
 
 	/* There is always room for the tag: no entry is empty. */
@@ -135,12 +126,11 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	skb_set_owner_r(opened, &ks->sk);
 	skb_put(opened, header->payload_len);
 
-	read_nonce(key, skb, nonce);
 	sg_set_buf(&key->src[1], skb->data + prefix, len);
 	sg_set_buf(&key->dst[1], opened->data, len);
 	key->src_count = 1;
 	key->dst_count = 1;
-	ret = ktls_crypto_open(key, header->seq, nonce, header, false);
+	ret = ktls_crypto_open(key, header->seq, header->nonce, header, false);
 	if (ret) {
 		kfree_skb(opened);
 		return ERR_PTR(ret);
@@ -154,14 +144,17 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
  * a second time to decrypt it: only a copy of them is opened.
  */
 static struct sk_buff *open_record(struct ktls_sock *ks, struct ktls_key *key, struct sk_buff *skb,
-				   const struct ktls_header *header)
+				   struct ktls_header *header)
 {
 	struct sk_buff *opened;
 	int ret;
 
 	if (skb_linearize(skb)) {
-		opened = ERR_PTR(-ENOMEM);
-	} else if (!skb_cloned(skb)) {
+		kfree_skb(skb);
+		return ERR_PTR(-ENOMEM);
+	}
+	header->nonce = ktls_record_nonce(key->format, key->cipher, skb->data);
+	if (!skb_cloned(skb)) {
 		ret = open_in_place(key, skb, header);
 		if (!ret)
 			return skb;
@@ -322,14 +315,16 @@ static int open_fresh(struct ktls_sock *ks, struct ktls_key *key, const u8 *raw)
 int ktls_epoch_open_next(struct ktls_sock *ks)
 {
 	struct ktls_rx *rx = &ks->rx;
-	u8 raw[KTLS_HEADER_MAX];
+	u8 space[KTLS_HEADER_MAX];
 	struct ktls_key *key;
+	const u8 *raw;
 	bool early;
 	u64 seq;
 	u32 len;
 
 	lockdep_assert_held(&rx->dir.lock);
-	if (skb_copy_bits(rx->datagram, 0, raw, sizeof(raw))) {
+	raw = skb_header_pointer(rx->datagram, 0, sizeof(space), space);
+	if (!raw) {
 		drop_rest(ks, -EMSGSIZE, 0);
 		return 0;
 	}

@@ -262,7 +262,8 @@ struct ktls_peer {
  * @peer: UDP: of an association that shares its carrier
  * @peer_node: by @peer
  * @local: UDP: where the peer's records were sent to, from where ours go; any: routing decides
- * @local_lock: protects @local
+ * @local_lock: protects @local, and changes of @has_local
+ * @has_local: routing does not decide
  * @named: UDP: there is somebody to talk to
  * @waiting: UDP: in its port's list, when room is wanted
  */
@@ -282,6 +283,7 @@ struct ktls_carrier {
 	struct rhash_head peer_node;
 	struct in6_addr local;
 	seqlock_t local_lock;
+	bool has_local;
 	bool named;
 	struct list_head waiting;
 };

@@ -292,8 +292,7 @@ void ktls_open_count(struct ktls_sock *ks, const struct ktls_header *header)
 	ktls_limit_check(ks, &rx->dir);
 	ktls_count(&rx->dir.records, 1);
 	ktls_count(&rx->dir.bytes, header->payload_len);
-	ktls_stats_inc(net, KTLS_STAT_RX_RECORDS);
-	ktls_stats_add(net, KTLS_STAT_RX_BYTES, header->payload_len);
+	ktls_stats_record(net, KTLS_STAT_RX_RECORDS, KTLS_STAT_RX_BYTES, header->payload_len);
 	if (header->type == KTLS_TYPE_DATA)
 		return;
 	ktls_count(&rx->dir.control, 1);

@@ -18,6 +18,10 @@ static void get_local(const struct ktls_sock *ks, struct in6_addr *local)
 	const struct ktls_carrier *carrier = &ks->carrier;
 	unsigned int seq;
 
+	if (!READ_ONCE(carrier->has_local)) {
+		*local = in6addr_any;
+		return;
+	}
 	do {
 		seq = read_seqbegin(&carrier->local_lock);
 		*local = carrier->local;
@@ -35,6 +39,7 @@ void ktls_path_set_local(struct ktls_sock *ks, const struct in6_addr *local)
 {
 	write_seqlock_bh(&ks->carrier.local_lock);
 	ks->carrier.local = *local;
+	WRITE_ONCE(ks->carrier.has_local, !ipv6_addr_any(local));
 	write_sequnlock_bh(&ks->carrier.local_lock);
 }
 
@@ -132,10 +137,11 @@ static void add_source(struct msghdr *msg, const struct sock *csk, const struct 
 static int send_from(struct ktls_sock *ks, const struct iov_iter *from, u16 segment,
 		     const struct in6_addr *local)
 {
+	/* What of it is used is written before. */
 	union {
 		struct cmsghdr header;
 		u8 space[CMSG_SPACE(sizeof(u16)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
-	} control = { };
+	} control;
 	struct msghdr msg = {
 		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL, .msg_iter = *from,
 		.msg_control = &control,

@@ -173,29 +173,22 @@ void ktls_record_aad(const struct ktls_format *format, u64 seq, const struct ktl
  * @fixed: KTLS_NONCE_LEN bytes: salt and iv of the key; the salt counts alone where a part of
  *	the nonce travels
  * @seq: the record's sequence number
- * @explicit_nonce: ktls_record_explicit_len() bytes off the wire
+ * @explicit_nonce: the part of the nonce that travels, if the cipher has one
  * @out: KTLS_IV_MAX bytes
  *
  * Context: any.
  */
 void ktls_record_iv(const struct ktls_format *format, const struct ktls_cipher *cipher,
-		    const u8 *fixed, u64 seq, const u8 *explicit_nonce, u8 *out)
+		    const u8 *fixed, u64 seq, u64 explicit_nonce, u8 *out)
 {
-	u8 number[KTLS_SEQ_LEN];
-	size_t i;
-
 	memset(out, 0, KTLS_IV_MAX);
 	if (cipher->iv_prefix)
 		*out++ = cipher->iv_prefix;
 	memcpy(out, fixed, KTLS_NONCE_LEN);
-	if (ktls_record_explicit_len(format, cipher)) {
-		memcpy(out + cipher->salt_len, explicit_nonce, cipher->explicit_len);
-		return;
-	}
+	out += KTLS_NONCE_LEN - KTLS_SEQ_LEN;
 	/* rfc7905 2, rfc8446 5.3: the sequence number, padded on the left, XOR the iv. */
-	ktls_put_be64(number, seq);
-	for (i = 0; i < KTLS_SEQ_LEN; i++)
-		out[KTLS_NONCE_LEN - KTLS_SEQ_LEN + i] ^= number[i];
+	ktls_put_be64(out, ktls_record_explicit_len(format, cipher) ? explicit_nonce :
+			   ktls_get_be64(out) ^ seq);
 }
 
 /**

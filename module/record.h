@@ -72,7 +72,7 @@ struct ktls_format {
  * @payload_len: bytes of plaintext, of TLS 1.3 with padding
  * @record_len: bytes of the whole record, header included
  * @seq: DTLS: epoch and sequence number
- * @nonce: TLS: ktls_record_explicit_len() bytes that follow the header, for who opens the record
+ * @nonce: the part of the nonce that travels, if the cipher has one, for who opens the record
  */
 struct ktls_header {
 	u8 type;
@@ -80,7 +80,7 @@ struct ktls_header {
 	u16 payload_len;
 	u16 record_len;
 	u64 seq;
-	u8 nonce[KTLS_SEQ_LEN];
+	u64 nonce;
 };
 
 /**
@@ -119,6 +119,14 @@ static inline size_t ktls_record_explicit_len(const struct ktls_format *format,
 	return format->inner ? 0 : cipher->explicit_len;
 }
 
+/* ... and they, of a record that is there so far; 0: there are none. */
+static inline u64 ktls_record_nonce(const struct ktls_format *format,
+				    const struct ktls_cipher *cipher, const u8 *record)
+{
+	return ktls_record_explicit_len(format, cipher) ?
+	       ktls_get_be64(record + format->header_len) : 0;
+}
+
 /* Bytes that are encrypted behind the payload. */
 static inline size_t ktls_record_trailer_len(const struct ktls_format *format)
 {
@@ -142,7 +150,7 @@ size_t ktls_record_prefix(const struct ktls_format *format, const struct ktls_ci
 void ktls_record_aad(const struct ktls_format *format, u64 seq, const struct ktls_header *header,
 		     u8 *out);
 void ktls_record_iv(const struct ktls_format *format, const struct ktls_cipher *cipher,
-		    const u8 *fixed, u64 seq, const u8 *explicit_nonce, u8 *out);
+		    const u8 *fixed, u64 seq, u64 explicit_nonce, u8 *out);
 size_t ktls_record_unpad(const u8 *bytes, size_t len);
 bool ktls_record_is_legal(const struct ktls_format *format, u8 type, size_t len);
 bool ktls_record_updates_key(struct ktls_messages *messages, const u8 *bytes, size_t len);

@@ -90,6 +90,17 @@ static inline void ktls_stats_inc(const struct net *net, enum ktls_stat stat)
 	ktls_stats_add(net, stat, 1);
 }
 
+/* A record of @len bytes: both counters at once, which are no interrupt's. */
+static inline void ktls_stats_record(const struct net *net, enum ktls_stat records,
+				     enum ktls_stat bytes, u32 len)
+{
+	struct ktls_stats *stats = get_cpu_ptr(ktls_net(net)->stats);
+
+	stats->count[records]++;
+	stats->count[bytes] += len;
+	put_cpu_ptr(stats);
+}
+
 extern const char *const ktls_stats_names[KTLS_STAT_COUNT];
 unsigned long ktls_stats_sum(const struct net *net, enum ktls_stat stat);
 

@@ -361,8 +361,7 @@ static int header_at(struct ktls_sock *ks, u32 offset, struct ktls_header *heade
 		return ret;
 	if (bytes < offset + header->record_len)
 		return -ENODATA;
-	memcpy(header->nonce, raw + key->format->header_len,
-	       ktls_record_explicit_len(key->format, key->cipher));
+	header->nonce = ktls_record_nonce(key->format, key->cipher, raw);
 	return 0;
 }
 

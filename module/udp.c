@@ -215,11 +215,14 @@ static void write_space(struct sock *csk)
 {
 	struct ktls_port *port;
 
+	/*
+	 * Behind sock_wfree()'s refcount_sub_and_test(). Pairs with the barrier in
+	 * ktls_udp_wants_room(): who is not seen in the list sees the room.
+	 */
+	smp_mb__after_atomic();
 	rcu_read_lock();
 	READ_ONCE(original_write_space)(csk);
 	port = port_of(csk);
-	/* Pairs with that in ktls_udp_wants_room(): who is not seen in the list sees the room. */
-	smp_mb();
 	if (port && !list_empty(&port->waiting) && sock_writeable(csk))
 		wake_waiting(port);
 	rcu_read_unlock();

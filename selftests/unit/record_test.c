@@ -219,10 +219,9 @@ static void key_updates(void)
 static bool iv_is(u16 id, u64 seq, const u8 *expected)
 {
 	static const u8 fixed[12] = { 0xf0, 0xf1, 0xf2, 0xf3, 0, 1, 2, 3, 4, 5, 6, 7 };
-	static const u8 explicit_nonce[8] = { 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7 };
 	u8 out[KTLS_IV_MAX];
 
-	ktls_record_iv(format, ktls_cipher_find(id), fixed, seq, explicit_nonce, out);
+	ktls_record_iv(format, ktls_cipher_find(id), fixed, seq, 0xe0e1e2e3e4e5e6e7ULL, out);
 	return !memcmp(out, expected, sizeof(out));
 }
 

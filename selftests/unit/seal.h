@@ -31,7 +31,7 @@ static inline bool sealer_crypt(struct sealer *s, u8 *record, const struct ktls_
 	u8 iv[KTLS_IV_MAX], aad[KTLS_AAD_MAX];
 
 	ktls_record_iv(s->format, s->cipher, s->keys.nonce, s->keys.seq,
-		       record + s->format->header_len, iv);
+		       ktls_record_nonce(s->format, s->cipher, record), iv);
 	ktls_record_aad(s->format, s->keys.seq, header, aad);
 	return keys_crypt(&s->keys, iv + !!s->cipher->iv_prefix, aad, record + at, len,
 			  record + at, record + at + len, seal);
