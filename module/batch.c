@@ -132,9 +132,11 @@ static int send_all(struct ktls_sock *ks, struct ktls_write *write)
 	int ret = 0;
 
 	while (!ret && iov_iter_count(from)) {
-		if (write->done && signal_pending(current))
-			break;
-		cond_resched();
+		if (write->done) {
+			if (signal_pending(current))
+				break;
+			cond_resched();
+		}
 		ret = ktls_tx_get_room(ks, write);
 		if (ret)
 			break;

@@ -42,6 +42,19 @@ static inline void ktls_put_be16(u8 *p, u16 n)
 }
 
 /* Byte by byte, without a loop: compilers make one access of it. */
+static inline u32 ktls_get_be32(const u8 *p)
+{
+	return (u32)p[0] << 24 | (u32)p[1] << 16 | (u32)p[2] << 8 | p[3];
+}
+
+static inline void ktls_put_be32(u8 *p, u32 n)
+{
+	p[0] = (u8)(n >> 24);
+	p[1] = (u8)(n >> 16);
+	p[2] = (u8)(n >> 8);
+	p[3] = (u8)n;
+}
+
 static inline u64 ktls_get_be64(const u8 *p)
 {
 	return (u64)p[0] << 56 | (u64)p[1] << 48 | (u64)p[2] << 40 | (u64)p[3] << 32 |

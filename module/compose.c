@@ -39,22 +39,32 @@ static void shrink(struct ktls_tx *tx, u32 len)
 	}
 }
 
+/* The record's last piece, if it can be made longer. */
+static struct bio_vec *last_piece(struct ktls_tx *tx)
+{
+	struct bio_vec *piece = tx->open.pieces + tx->open.piece_count - 1;
+	const struct page_frag *frag = &tx->frag;
+
+	if (!tx->open.piece_count || frag->offset == frag->size || piece->bv_page != frag->page ||
+	    piece->bv_offset + piece->bv_len != frag->offset)
+		return NULL;
+	return piece;
+}
+
 /* Room for at most @want more bytes of the record, contiguous; NULL: no memory. */
 static u8 *grow(struct ktls_sock *ks, u32 want, u32 *got)
 {
 	struct ktls_open_record *open = &ks->tx.open;
 	struct page_frag *frag = &ks->tx.frag;
-	struct bio_vec *piece = NULL;
+	struct bio_vec *piece = last_piece(&ks->tx);
 	u8 *room;
 
-	if (!skb_page_frag_refill(open->piece_count ? 1 : KTLS_PIECE_MIN, frag, GFP_KERNEL_ACCOUNT))
+	if (!piece &&
+	    !skb_page_frag_refill(open->piece_count ? 1 : KTLS_PIECE_MIN, frag, GFP_KERNEL_ACCOUNT))
 		return NULL;
 	*got = min(want, frag->size - frag->offset);
 	room = page_address(frag->page) + frag->offset;
-	if (open->piece_count)
-		piece = &open->pieces[open->piece_count - 1];
-	if (piece && piece->bv_page == frag->page &&
-	    piece->bv_offset + piece->bv_len == frag->offset) {
+	if (piece) {
 		piece->bv_len += *got;
 	} else {
 		if (open->piece_count == KTLS_PIECES)

@@ -268,7 +268,6 @@ int ktls_datagram_open(struct ktls_sock *ks)
 				ktls_carrier_wake(ks, EPOLLIN | EPOLLRDNORM);
 			return -ENODATA;
 		}
-		cond_resched();
 		if (rx->eof) {
 			/* rfc5246 7.2.1: what follows a close_notify is ignored. */
 			kfree_skb(rx->datagram);
@@ -276,6 +275,8 @@ int ktls_datagram_open(struct ktls_sock *ks)
 		} else {
 			ret = ktls_epoch_open_next(ks);
 		}
+		if (skb_queue_empty(&rx->queue))
+			cond_resched();
 	}
 	return ret;
 }

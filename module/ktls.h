@@ -326,13 +326,12 @@ static inline bool ktls_is_datagram(const struct ktls_sock *ks)
 	return ks->sk.sk_type == SOCK_DGRAM;
 }
 
-/* Bound, and there is a peer. */
+/* Bound, and there is a peer: who asks holds a lock that keeps the carrier. */
 static inline bool ktls_is_connected(const struct ktls_sock *ks)
 {
 	if (!ktls_is_datagram(ks))
 		return READ_ONCE(ks->carrier.sk);
-	/* Pairs with those in udp.c: its name is there to be read. */
-	return smp_load_acquire(&ks->carrier.named) && READ_ONCE(ks->carrier.sk);
+	return READ_ONCE(ks->carrier.named) && READ_ONCE(ks->carrier.sk);
 }
 
 /**

@@ -4,6 +4,10 @@
 #include <linux/tls.h>
 #include <linux/ktls.h>
 
+/* The part of a nonce that no number changes. */
+#define SALT_LEN	(KTLS_NONCE_LEN - KTLS_SEQ_LEN)
+static_assert(SALT_LEN == sizeof(u32) && KTLS_IV_MAX == KTLS_NONCE_LEN + sizeof(u32), "nonce");
+
 static const struct ktls_format formats[] = {
 	{
 		.version = TLS_1_2_VERSION, .name = "1.2", .stream = true,
@@ -181,14 +185,17 @@ void ktls_record_aad(const struct ktls_format *format, u64 seq, const struct ktl
 void ktls_record_iv(const struct ktls_format *format, const struct ktls_cipher *cipher,
 		    const u8 *fixed, u64 seq, u64 explicit_nonce, u8 *out)
 {
-	memset(out, 0, KTLS_IV_MAX);
+	u64 number = explicit_nonce;
+
+	/* rfc7905 2, rfc8446 5.3: the sequence number, padded on the left, XOR the iv. */
+	if (!ktls_record_explicit_len(format, cipher))
+		number = ktls_get_be64(fixed + SALT_LEN) ^ seq;
+	/* What is behind the nonce. */
+	ktls_put_be32(out + KTLS_NONCE_LEN, 0);
 	if (cipher->iv_prefix)
 		*out++ = cipher->iv_prefix;
-	memcpy(out, fixed, KTLS_NONCE_LEN);
-	out += KTLS_NONCE_LEN - KTLS_SEQ_LEN;
-	/* rfc7905 2, rfc8446 5.3: the sequence number, padded on the left, XOR the iv. */
-	ktls_put_be64(out, ktls_record_explicit_len(format, cipher) ? explicit_nonce :
-			   ktls_get_be64(out) ^ seq);
+	ktls_put_be32(out, ktls_get_be32(fixed));
+	ktls_put_be64(out + SALT_LEN, number);
 }
 
 /**

@@ -517,7 +517,7 @@ int ktls_udp_connect(struct ktls_sock *ks, const struct sockaddr *addr, int len)
 	ret = rhashtable_lookup_insert_fast(&peers, &carrier->peer_node, peer_params);
 	if (ret)
 		return ret == -EEXIST ? -EADDRINUSE : ret;
-	/* The name first: see ktls_is_connected(). */
+	/* The name first, for who reads it without a lock. */
 	smp_store_release(&carrier->named, true);
 	return 0;
 }
