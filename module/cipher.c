@@ -48,8 +48,8 @@ static const struct ktls_cipher ciphers[] = {
 	}, {
 		/* RFC 3610: the first byte of the iv is the size of the length field less 1. */
 		.id = TLS_CIPHER_AES_CCM_128, .name = "AES-128-CCM", .aead = "ccm(aes)",
-		.explicit_len = KTLS_SEQ_LEN, .rereads = true, .iv_prefix = 2, .failed_max = 1ULL << 23,
-		.records_max = 1ULL << 23,
+		.explicit_len = KTLS_SEQ_LEN, .rereads = true, .iv_prefix = 2,
+		.failed_max = 1ULL << 23, .records_max = 1ULL << 23,
 		KTLS_INFO_LAYOUT(tls12_crypto_info_aes_ccm_128),
 	},
 };

@@ -20,8 +20,8 @@
  * @salt_len: bytes of the nonce's fixed part that the UAPI calls salt
  * @iv_len: bytes of what the UAPI calls iv
  * @explicit_len: bytes of the nonce that travel in each record of (D)TLS 1.2 (RFC 5288 3):
- *	KTLS_SEQ_LEN, or 0 where the nonce is the iv XOR the sequence number (RFC 7905 2), as it always is in
- *	TLS 1.3 (RFC 8446 5.3)
+ *	KTLS_SEQ_LEN, or 0 where the nonce is the iv XOR the sequence number (RFC 7905 2), as it
+ *	always is in TLS 1.3 (RFC 8446 5.3)
  * @rereads: visits the plaintext for the tag and again for the ciphertext, so it must not
  *	lie where others may write to it meanwhile
  * @iv_prefix: value of the byte before the nonce in the kernel's iv, 0: no such byte

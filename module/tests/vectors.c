@@ -337,7 +337,8 @@ static int open_record(struct ktls_key *key, const struct vector *vector, u8 *re
 	key->src_count = 1;
 	key->dst_count = 1;
 	return ktls_crypto_open(key, vector->seq,
-				ktls_record_nonce(key->format, key->cipher, record), &header, false);
+				ktls_record_nonce(key->format, key->cipher, record), &header,
+				false);
 }
 
 /* The right record opens, and with any byte of its end changed it does not. */
