@@ -248,32 +248,34 @@ static bool send_reply(struct client *c, const struct client_policy *policy)
 	return true;
 }
 
-/* What comes is nothing to us any more. */
-static bool drain(struct client *c, short events)
-{
-	ssize_t n = ktls_recv(c->conn, c->in, sizeof(c->in), 0);
-
-	if (n == -EAGAIN)
-		return wait_for_records(c, events);
-	if (n <= 0 && n != -EINTR)
-		c->state = CLIENT_GONE;
-	return true;
-}
-
 static bool leave(struct client *c)
 {
 	int ret = ktls_shutdown(c->conn);
+	ssize_t n;
 
+	if (ret != -EAGAIN)
+		return go(c, ret ? CLIENT_GONE : CLIENT_LINGERS, LINGER_MS);
 	/* A handshake goes on by what we receive. */
-	if (ret == -EAGAIN)
-		return drain(c, POLLIN | POLLOUT);
-	return go(c, ret ? CLIENT_GONE : CLIENT_LINGERS, LINGER_MS);
+	n = ktls_recv(c->conn, c->in, sizeof(c->in), 0);
+	if (n == -EAGAIN)
+		return wait_for_records(c, POLLIN | POLLOUT);
+	if (!n)
+		return wait_for(c, POLLOUT);
+	if (n < 0 && n != -EINTR)
+		c->state = CLIENT_GONE;
+	return true;
 }
 
 /* Closing with unread bytes would make TCP take back what the client has not got yet. */
 static bool linger(struct client *c)
 {
-	return drain(c, POLLIN);
+	ssize_t n = ktls_recv(c->conn, c->in, sizeof(c->in), 0);
+
+	if (n == -EAGAIN)
+		return wait_for(c, POLLIN);
+	if (n <= 0 && n != -EINTR)
+		c->state = CLIENT_GONE;
+	return true;
 }
 
 static bool run_state(struct client *c, const struct client_policy *policy)

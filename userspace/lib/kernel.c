@@ -76,6 +76,7 @@ void ktls_send_reply(struct ktls_conn *conn)
 /* ---- what stands in the way of data ---- */
 
 #define TURN_MS		50	/* who wants to receive waits no longer for us to give way */
+#define CLOSING_MS	5000	/* that a call which may wait gives a handshake to come to its end */
 #define DATAGRAM_MS	5	/* likewise, where nothing tells that there is something to receive */
 
 static int turn(struct ktls_conn *conn)
@@ -284,14 +285,25 @@ static int end_flight(struct ktls_conn *conn)
 }
 
 /*
- * In the middle of a handshake a close_notify ends the peer's direction, too. -EAGAIN, -EINTR: later;
- * 0: it is over, or will never be.
+ * In the middle of a handshake a close_notify ends the peer's direction, too. 0: there is none, or
+ * it takes too long: it may lie behind data that nobody reads; -errno: nothing is closed.
  */
 static int end_handshake(struct ktls_conn *conn)
 {
-	int ret = ktls_shadow_is_amid(conn) ? clear_way(conn, 0) : 0;
+	int64_t limit = ktls_now_ms() + CLOSING_MS;
+	struct ktls_wait wait;
+	int ret;
 
-	return ret == -EAGAIN || ret == -EINTR ? ret : 0;
+	ktls_wait_begin(&wait, conn, SO_SNDTIMEO, 0);
+	while (ktls_shadow_begin_close(conn) && ktls_now_ms() < limit) {
+		(void)ktls_shadow_push(conn);
+		if (!ktls_may_wait(conn, 0))
+			return ktls_shadow_begin_close(conn) ? -EAGAIN : 0;
+		ret = wait_turn(conn, &wait);
+		if (ret)
+			return ktls_shadow_begin_close(conn) ? ret : 0;
+	}
+	return 0;
 }
 
 static int kernel_shutdown(struct ktls_conn *conn)

@@ -48,7 +48,8 @@ static int rekey_user(struct ktls_conn *conn)
 /* A peer that has closed its direction takes data all the same, and of TLS 1.3 other keys. */
 static bool may_rekey(const struct ktls_conn *conn)
 {
-	if (conn->tx_closed || conn->rx_end < 0)
+	if (conn->tx_closed || conn->rx_end < 0 ||
+	    (conn->shadow && atomic_load(&conn->shadow->closing)))
 		return false;
 	return !(conn->rx_end || conn->peer_closed) ||
 	       (conn->shadow && ktls_shadow_is_tls13(conn));

@@ -310,7 +310,7 @@ static bool wants(struct ktls_conn *conn, uint8_t message)
 	if (ktls_shadow_is_dtls(conn) && s->renegotiated && message == DTLS_FINISHED)
 		return true;
 	if (message != (SSL_is_server(conn->ssl) ? CLIENT_HELLO : HELLO_REQUEST) ||
-	    !ktls_shadow_may_renegotiate(conn))
+	    !ktls_shadow_may_renegotiate(conn) || atomic_load(&s->closing))
 		return false;
 	return s->asked || ktls_budget_spend(&s->renegotiations, ktls_now_ms(),
 					     RENEGOTIATIONS_BURST, RENEGOTIATIONS_SECOND);
@@ -448,7 +448,7 @@ int ktls_shadow_close(struct ktls_conn *conn)
 	return ret;
 }
 
-bool ktls_shadow_is_amid(struct ktls_conn *conn)
+bool ktls_shadow_begin_close(struct ktls_conn *conn)
 {
 	struct ktls_shadow *s = conn->shadow;
 	bool ret;
@@ -456,8 +456,9 @@ bool ktls_shadow_is_amid(struct ktls_conn *conn)
 	if (!s || ktls_shadow_is_dtls(conn))
 		return false;
 	pthread_mutex_lock(&conn->shadow_lock);
-	/* What waits for room, of a flight that has not begun, may be the ClientHello. */
-	ret = s->shaking && (s->under_way || !s->queue.first);
+	atomic_store(&s->closing, true);
+	/* A ClientHello for which there was no room need not go. */
+	ret = s->shaking && !(s->queue.first && !s->under_way && awaits_server(conn));
 	pthread_mutex_unlock(&conn->shadow_lock);
 	return ret;
 }

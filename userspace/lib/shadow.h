@@ -9,6 +9,7 @@
 #ifndef KTLS_SHADOW_H
 #define KTLS_SHADOW_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,7 @@ struct ktls_shadow {
 	bool insists;		/* ... and shall not be with the session that is there */
 	bool held_change;	/* DTLS: a ChangeCipherSpec that came too early for OpenSSL */
 	bool renegotiated;	/* DTLS: the last flight is OpenSSL's to repeat */
+	atomic_bool closing;	/* TLS: we want to send our close_notify */
 	bool silent;		/* nothing more can be sent */
 	bool refuses;		/* the program does not want to renegotiate, ... */
 	bool cannot;		/* ... or the kernel has no KTLS_PAUSE for it */
@@ -80,8 +82,11 @@ int ktls_shadow_take(struct ktls_conn *conn, uint8_t type, const uint8_t *data, 
  * for that, somebody may have shown what he has not proved.
  */
 int ktls_shadow_refused(struct ktls_conn *conn);
-/* TLS 1.2: a renegotiation that the peer knows of, and that is not done. */
-bool ktls_shadow_is_amid(struct ktls_conn *conn);
+/*
+ * TLS: no other keys are begun any more. TLS 1.2: true: there is a renegotiation that the peer knows
+ * of, and that is not done.
+ */
+bool ktls_shadow_begin_close(struct ktls_conn *conn);
 /*
  * Nothing more comes from the peer, or goes there: nor will the answers that somebody waits for.
  * What is half sent is completed.

@@ -303,10 +303,15 @@ static void check_shutdown(int we_serve)
 	shadow_begin(0, we_serve);
 	shadow_move(2);
 	(void)ktls_rekey(l.ours);
+	/* Its answer to the ClientHello waits for room. */
+	fake_no_room(ktls_fd(l.ours), we_serve ? 3 : 0);
 	while (we_serve && !l.ours->shadow->shaking)
 		shadow_move(1);
-	while ((ret = ktls_shutdown(l.ours)) == -EAGAIN && again++ < 10)
+	while ((ret = ktls_shutdown(l.ours)) == -EAGAIN && again++ < 10) {
+		if (again == 1)
+			ok(ktls_rekey(l.ours) == -EPIPE, "shutdown: nothing else begins");
 		shadow_move(1);
+	}
 	ok(!ret && again && again < 10 && counts().tx_keys == 2 && counts().rx_keys == 2,
 	   "shutdown: behind the handshake (%d): %s", again, ktls_error(l.ours));
 	ok(peer_receive(&l, &c, 1) == -SSL_ERROR_ZERO_RETURN && still_receives(),
@@ -328,6 +333,21 @@ static void check_shutdown_alone(void)
 	ok(ktls_shutdown(l.ours) == -EAGAIN, "shutdown: the peer does nothing");
 	let_time_pass();
 	ok(!ktls_shutdown(l.ours) && is_quiet(), "shutdown: nor in its time: %s", ktls_error(l.ours));
+	shadow_end();
+}
+
+/* It may lie behind data that nobody reads before he has closed. */
+static void check_blocking_shutdown(void)
+{
+	int64_t begun;
+
+	begin_shaking();
+	ok(!ktls_keep(l.ours), "shutdown: kept");
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	begun = ktls_now_ms();
+	ok(!ktls_shutdown(l.ours), "shutdown: it may wait, but not for ever: %s", ktls_error(l.ours));
+	begun = ktls_now_ms() - begun;
+	ok(begun >= 1000 && begun < 20000, "shutdown: %d ms", (int)begun);
 	shadow_end();
 }
 
@@ -468,6 +488,7 @@ int main(void)
 	check_shutdown(0);
 	check_shutdown(1);
 	check_shutdown_alone();
+	check_blocking_shutdown();
 	check_limit_at_end(0);
 	check_limit_at_end(1);
 	check_limits_attended();
