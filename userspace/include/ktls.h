@@ -192,9 +192,9 @@ int ktls_reattach(struct ktls_conn *conn);
 
 /*
  * Sends close_notify and the FIN of the TCP connection; receiving goes on. A renegotiation of TLS 1.2
- * comes to its end before, if that takes no more than 5 s. -EAGAIN, on a non-blocking connection:
- * ktls_recv what there is, and call again; -ENOBUFS: likewise. No other keys are begun. DTLS has no FIN: who does not call this leaves a
- * peer that waits.
+ * comes to its end before, if that takes no more than 5 s, and no other keys are begun. -EAGAIN, on
+ * a non-blocking connection: ktls_recv what there is, and call again; -ENOBUFS: likewise. DTLS has
+ * no FIN: who does not call this leaves a peer that waits.
  */
 int ktls_shutdown(struct ktls_conn *conn);
 /*

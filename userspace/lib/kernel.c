@@ -76,8 +76,8 @@ void ktls_send_reply(struct ktls_conn *conn)
 /* ---- what stands in the way of data ---- */
 
 #define TURN_MS		50	/* who wants to receive waits no longer for us to give way */
-#define CLOSING_MS	5000	/* that a call which may wait gives a handshake to come to its end */
 #define DATAGRAM_MS	5	/* likewise, where nothing tells that there is something to receive */
+#define CLOSING_MS	5000	/* that a call which may wait gives a handshake to come to its end */
 
 static int turn(struct ktls_conn *conn)
 {

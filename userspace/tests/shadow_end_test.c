@@ -351,6 +351,18 @@ static void check_blocking_shutdown(void)
 	shadow_end();
 }
 
+/* Somebody has to receive the handshake, and nobody the data before it: that is said. */
+static void check_shutdown_held(void)
+{
+	begin_shaking();
+	fcntl(ktls_fd(l.ours), F_SETFL, 0);
+	l.ours->held_memory = SIZE_MAX / 2;
+	ok(ktls_shutdown(l.ours) == -ENOBUFS && strstr(ktls_error(l.ours), "ktls_recv") &&
+	   ktls_rekeying(l.ours), "shutdown: behind too much data: %s", ktls_error(l.ours));
+	l.ours->held_memory = 0;
+	shadow_end();
+}
+
 /* ---- who attends ---- */
 
 /* A limit that nobody looks at is news for ever. */
@@ -489,6 +501,7 @@ int main(void)
 	check_shutdown(1);
 	check_shutdown_alone();
 	check_blocking_shutdown();
+	check_shutdown_held();
 	check_limit_at_end(0);
 	check_limit_at_end(1);
 	check_limits_attended();
