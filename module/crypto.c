@@ -90,10 +90,9 @@ void ktls_crypto_key_free(struct ktls_key *key)
 	kfree_sensitive(key);
 }
 
-static void fill_workspace(struct ktls_key *key, u64 seq, u64 explicit_nonce,
-			   const struct ktls_header *header)
+static void fill_workspace(struct ktls_key *key, u64 seq, const struct ktls_header *header)
 {
-	ktls_record_iv(key->format, key->cipher, key->fixed, seq, explicit_nonce, key->iv);
+	ktls_record_iv(key->format, key->cipher, key->fixed, seq, header->nonce, key->iv);
 	ktls_record_aad(key->format, seq, header, key->aad);
 }
 
@@ -129,10 +128,10 @@ static int crypt(struct ktls_key *key, size_t len, bool in_place,
 int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 		     size_t payload_len, bool in_place)
 {
-	struct ktls_header header;
+	struct ktls_header header = { .nonce = explicit_nonce };
 
 	ktls_record_outer(key->format, type, payload_len, &header);
-	fill_workspace(key, seq, explicit_nonce, &header);
+	fill_workspace(key, seq, &header);
 	return crypt(key, payload_len + ktls_record_trailer_len(key->format), in_place,
 		     crypto_aead_encrypt);
 }
@@ -142,17 +141,16 @@ int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
  * @key: its src (unless @in_place) holds ciphertext and tag, its dst the room for the
  *	plaintext and trailer (@in_place: ciphertext and tag), from entry 1 on; counted
  * @seq: the record's sequence number
- * @explicit_nonce: likewise, off the wire
- * @header: the record's header
+ * @header: the record's header, with the part of its nonce that travels
  * @in_place: dst holds the ciphertext too
  *
  * Context: process, may sleep; the caller holds the lock of the key's direction.
  * Return: 0; -EBADMSG: the tag is wrong; else -errno of the crypto API.
  */
-int ktls_crypto_open(struct ktls_key *key, u64 seq, u64 explicit_nonce,
-		     const struct ktls_header *header, bool in_place)
+int ktls_crypto_open(struct ktls_key *key, u64 seq, const struct ktls_header *header,
+		     bool in_place)
 {
-	fill_workspace(key, seq, explicit_nonce, header);
+	fill_workspace(key, seq, header);
 	return crypt(key, header->payload_len + ktls_record_trailer_len(key->format) + KTLS_TAG_LEN,
 		     in_place, crypto_aead_decrypt);
 }

@@ -86,7 +86,7 @@ struct ktls_key *ktls_crypto_key(const struct ktls_format *format,
 void ktls_crypto_key_free(struct ktls_key *key);
 int ktls_crypto_seal(struct ktls_key *key, u64 seq, u64 explicit_nonce, u8 type,
 		     size_t payload_len, bool in_place);
-int ktls_crypto_open(struct ktls_key *key, u64 seq, u64 explicit_nonce,
-		     const struct ktls_header *header, bool in_place);
+int ktls_crypto_open(struct ktls_key *key, u64 seq, const struct ktls_header *header,
+		     bool in_place);
 
 #endif /* KTLS_CRYPTO_H */

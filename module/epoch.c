@@ -102,7 +102,7 @@ static int open_in_place(struct ktls_key *key, struct sk_buff *skb,
 
 	key->dst_count = 1;
 	sg_set_buf(&key->dst[1], skb->data + prefix, header->payload_len + KTLS_TAG_LEN);
-	ret = ktls_crypto_open(key, header->seq, header->nonce, header, true);
+	ret = ktls_crypto_open(key, header->seq, header, true);
 	if (!ret) {
 		__skb_pull(skb, prefix);
 		__skb_trim(skb, header->payload_len);
@@ -130,7 +130,7 @@ static struct sk_buff *open_copy(struct ktls_sock *ks, struct ktls_key *key, str
 	sg_set_buf(&key->dst[1], opened->data, len);
 	key->src_count = 1;
 	key->dst_count = 1;
-	ret = ktls_crypto_open(key, header->seq, header->nonce, header, false);
+	ret = ktls_crypto_open(key, header->seq, header, false);
 	if (ret) {
 		kfree_skb(opened);
 		return ERR_PTR(ret);

@@ -104,7 +104,7 @@ static int open_mapped(struct ktls_sock *ks, const struct ktls_header *header, b
 {
 	struct ktls_dir *dir = &ks->rx.dir;
 
-	return ktls_crypto_open(dir->key, dir->seq, header->nonce, header, in_place);
+	return ktls_crypto_open(dir->key, dir->seq, header, in_place);
 }
 
 /* TLS 1.3: whether what was opened for a reader is what it looked like: data without padding. */

@@ -336,9 +336,8 @@ static int open_record(struct ktls_key *key, const struct vector *vector, u8 *re
 		   max_t(u32, header.payload_len + ktls_record_trailer_len(key->format), 1));
 	key->src_count = 1;
 	key->dst_count = 1;
-	return ktls_crypto_open(key, vector->seq,
-				ktls_record_nonce(key->format, key->cipher, record), &header,
-				false);
+	header.nonce = ktls_record_nonce(key->format, key->cipher, record);
+	return ktls_crypto_open(key, vector->seq, &header, false);
 }
 
 /* The right record opens, and with any byte of its end changed it does not. */
